@@ -1,0 +1,93 @@
+"""The API's messages, as the official client sends them.
+
+`api/vertex.binpb` is a descriptor set taken from `google-cloud-aiplatform` (see
+`tools/extract_api.py`). Loading it takes milliseconds where importing the client takes a second
+and 95 MB. The pool is our own, so that a process may also import the official client.
+
+v1 and v1beta1 messages are the same on the wire; one set serves both (docs/adr/0001).
+
+Example:
+    >>> message("CreateTensorboardRequest")(parent="projects/p/locations/l").parent
+    'projects/p/locations/l'
+"""
+
+import threading
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError, Message
+
+from tensordeck import errors
+
+__all__ = ["Message", "from_json", "message", "pack_any", "parse", "pool", "to_json"]
+
+VERTEX: Final = "google.cloud.aiplatform.v1."
+_lock = threading.Lock()
+
+
+@cache
+def pool() -> descriptor_pool.DescriptorPool:
+    """Returns the pool that holds every message type of the API."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(
+        (resources.files("tensordeck") / "api" / "vertex.binpb").read_bytes()
+    )
+    result = descriptor_pool.DescriptorPool()
+    for file in files.file:
+        result.Add(file)
+    return result
+
+
+@cache
+def message(name: str) -> Any:
+    """Returns a message class.
+
+    Args:
+        name: A Vertex type's own name (`Tensorboard`), or a full one (`google.protobuf.Empty`).
+
+    Raises:
+        KeyError: If there is no such type.
+    """
+    full = name if name.startswith("google.") else VERTEX + name
+    with _lock:
+        return message_factory.GetMessageClass(pool().FindMessageTypeByName(full))
+
+
+def parse(name: str, data: bytes) -> Any:
+    """Decodes wire bytes.
+
+    Raises:
+        errors.InvalidArgument: If the bytes are no message of that type.
+    """
+    try:
+        return message(name).FromString(data)
+    except DecodeError as error:
+        raise errors.InvalidArgument(
+            f"The request is not a valid {name} message: it is truncated or malformed."
+        ) from error
+
+
+def to_json(value: Message) -> dict[str, Any]:
+    """Returns a message as the JSON object of the REST API (lowerCamelCase, enums by name)."""
+    result: dict[str, Any] = json_format.MessageToDict(value, descriptor_pool=pool())
+    return result
+
+
+def from_json(value: Any, into: Any, where: str = "body") -> Any:
+    """Merges a JSON object into a message; unknown fields are refused, as the service does.
+
+    Raises:
+        errors.InvalidArgument: If a field is unknown or its value does not fit.
+    """
+    try:
+        return json_format.ParseDict(value, into, descriptor_pool=pool())
+    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+        raise errors.InvalidArgument(f"Invalid JSON payload in {where}: {error}") from error
+
+
+def pack_any(value: Message, into: Any, version: str = "v1") -> None:
+    """Puts a message into an Any under the type URL of the caller's API version."""
+    name = value.DESCRIPTOR.full_name.replace(".aiplatform.v1.", f".aiplatform.{version}.")
+    into.type_url = f"type.googleapis.com/{name}"
+    into.value = value.SerializeToString(deterministic=True)

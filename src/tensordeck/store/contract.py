@@ -1,0 +1,355 @@
+"""The store's contract: what any backend must do. `tests/store/` is the suite it must pass.
+
+Rules for all of it:
+
+- **Durable.** A method that changes something returns after the change is safe from `kill -9` and
+  power loss. A method that raises has changed nothing.
+- **Thread-safe.** Any method may be called from any thread.
+- **Several processes.** What one server acknowledged, every other server on the same store sees.
+  Nothing that another process needs is kept in memory only; caches here are hints.
+- **Errors.** The types of `tensordeck.errors`, with messages that name the resource: `NotFound`,
+  `AlreadyExists`, `Aborted` (stale revision), `InvalidArgument` (bad filter, order or page token),
+  `ResourceExhausted` (disk full: writes fail, reads go on, and it recovers by itself),
+  `Unavailable` (the database is away). No SQLAlchemy, SQLite or operating system error gets out.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tensordeck.store.resources import Resource, ValueType
+
+if TYPE_CHECKING:
+    from tensordeck.filters import Filter
+
+R = TypeVar("R", bound=Resource)
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NO_WALL_TIME = -(2**63)
+"""The wall time, in nanoseconds, of a point that has none (profile sessions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """One page of a list.
+
+    Attributes:
+        items: The records.
+        next_token: Opaque; empty on the last page.
+    """
+
+    items: list[R]
+    next_token: str
+
+
+class Catalog(ABC):
+    """Resources: records of `store.resources`, by full name.
+
+    - Names are unique in a kind. `display_name` is unique among the runs of an experiment and
+      among the time series of a run.
+    - A child needs its parent; deleting a parent deletes all below it, points included, in the
+      same transaction.
+    - `pk` values are never reused.
+    - Making an instance the default clears the flag on the others of its project and region.
+    - Lists page by key, not by offset: a row added or removed between two pages neither repeats
+      nor hides another. A token only fits the query that made it.
+    - No list costs time in proportion to the points ever logged.
+    """
+
+    @abstractmethod
+    def create(self, resource: R) -> R:
+        """Adds one resource; returns it with `pk` and times filled in.
+
+        Raises:
+            NotFound: If the parent does not exist.
+            AlreadyExists: If the name is taken, or the display name where that must be unique.
+                The message holds `already exists`.
+        """
+
+    @abstractmethod
+    def create_many(self, resources: Sequence[R]) -> list[R]:
+        """Adds several of one kind in one transaction: all or none. Raises as `create`."""
+
+    @abstractmethod
+    def find(self, kind: type[R], name: str) -> R | None:
+        """Returns a resource, or None."""
+
+    @abstractmethod
+    def get(self, kind: type[R], name: str) -> R:
+        """Returns a resource.
+
+        Raises:
+            NotFound: If it does not exist; the message holds its kind and name.
+        """
+
+    @abstractmethod
+    def find_many(self, kind: type[R], names: Sequence[str]) -> dict[str, R]:
+        """Returns those of the named resources that exist, by name."""
+
+    @abstractmethod
+    def update(self, kind: type[R], name: str, change: Callable[[R], R]) -> R:
+        """Reads a resource, applies `change`, and writes the result, in one transaction.
+
+        `change` may raise (nothing is written), and may be called more than once. `revision` and
+        `update_time` are set by the store; `pk`, `name`, `create_time` and read-only fields stay.
+
+        Raises:
+            NotFound: If it does not exist.
+            AlreadyExists: If a new display name is taken.
+        """
+
+    @abstractmethod
+    def list(
+        self,
+        kind: type[R],
+        parent: str,
+        *,
+        filter: "Filter | None" = None,  # noqa: A002 -- the API's own word
+        order_by: str = "",
+        page_size: int = 50,
+        page_token: str = "",
+        name_prefix: str = "",
+    ) -> Page[R]:
+        """Lists the children of a resource, in order of creation unless told otherwise.
+
+        Args:
+            kind: What to list.
+            parent: The parent's full name. For kinds without a parent kind: the
+                `projects/P/locations/L` that names start with, or empty for all.
+                `tensorboards/-`, `experiments/-` and `runs/-` are wildcards.
+            filter: A parsed AIP-160 filter.
+            order_by: `field [desc], ...`, snake_case or camelCase.
+            page_size: At most this many.
+            page_token: From the last page.
+            name_prefix: Only names that start with this, below the parent (objects); ordered
+                by name when given.
+
+        Raises:
+            NotFound: If the parent does not exist.
+            InvalidArgument: If the filter or the order names an unknown field, or the token is
+                not ours or belongs to another query.
+        """
+
+    @abstractmethod
+    def count_children(self, kind: type[Resource], parents: Sequence[str]) -> dict[str, int]:
+        """Counts the direct children of some kind, by the parent's name; 0 where none."""
+
+    @abstractmethod
+    def delete(self, kind: type[Resource], name: str) -> None:
+        """Removes a resource and all below it; returns when the deletion is durable.
+
+        The disk space of what was deleted is given back before the return or soon after it.
+
+        Raises:
+            NotFound: If it does not exist.
+        """
+
+    @abstractmethod
+    def add_links(self, kind: str, source: str, targets: Sequence[str]) -> None:
+        """Adds links between metadata resources; one that exists stays.
+
+        Args:
+            kind: `child` (context to child context), `member` (context to artifact or execution),
+                `input` (artifact to execution) or `output` (execution to artifact).
+            source: The full name it goes out from.
+            targets: The full names it goes to. Links die with either end.
+
+        Raises:
+            NotFound: If an end does not exist.
+        """
+
+    @abstractmethod
+    def remove_links(self, kind: str, source: str, targets: Sequence[str]) -> None:
+        """Removes links; one that is not there is no error."""
+
+    @abstractmethod
+    def links(self, kind: str, *, source: str = "", target: str = "") -> list[tuple[str, str]]:
+        """Returns (source, target) names of the links out of, or into, a resource."""
+
+    @abstractmethod
+    def record_view(self, tensorboard: str, username: str) -> None:
+        """Counts one view of a board of this instance, in the present month (UTC)."""
+
+    @abstractmethod
+    def views(self, tensorboard: str) -> dict[str, list[tuple[str, int]]]:
+        """Returns, for each month `YYYYMM`, the users and their numbers of views."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarColumns:
+    """Scalar points as columns of one length.
+
+    Attributes:
+        steps: int64.
+        wall_ns: int64, nanoseconds since the epoch, or `NO_WALL_TIME`.
+        values: float64; NaN and infinities keep their bits.
+    """
+
+    steps: Ints
+    wall_ns: Ints
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadColumns:
+    """Tensor or blob-sequence points as columns of one length.
+
+    Attributes:
+        steps: int64.
+        wall_ns: int64, as above.
+        payloads: For TENSOR the serialized TensorProto; for BLOB_SEQUENCE the point's
+            `TensorboardBlobSequence` bytes, without the blobs' data.
+        versions: TensorboardTensor.version_number of each point; 0 for blob sequences.
+        lengths: Number of blobs of each point; 0 for tensors.
+    """
+
+    steps: Ints
+    wall_ns: Ints
+    payloads: list[bytes]
+    versions: list[int]
+    lengths: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoints:
+    """Points to append to one series.
+
+    Attributes:
+        series_pk: The series.
+        run_pk: Its run.
+        columns: The points in the order they came: of a repeated step the last one counts.
+    """
+
+    series_pk: int
+    run_pk: int
+    columns: ScalarColumns | PayloadColumns
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSummary:
+    """What is known of a series without reading its points.
+
+    Attributes:
+        count: Number of points (distinct steps).
+        max_step: The largest step.
+        max_wall_ns: The latest wall time, nanoseconds.
+        max_blob_length: The longest blob sequence.
+        last: The value at the largest step; NaN for tensors and blobs.
+        minimum: The smallest finite value ever written; NaN when there is none.
+        maximum: The largest finite value ever written; NaN when there is none.
+        version: Grows whenever a point of this series is written: an ETag's raw material.
+    """
+
+    count: int = 0
+    max_step: int = 0
+    max_wall_ns: int = NO_WALL_TIME
+    max_blob_length: int = 0
+    last: float = float("nan")
+    minimum: float = float("nan")
+    maximum: float = float("nan")
+    version: int = 0
+
+
+class Points(ABC):
+    """Time series' points.
+
+    - A repeated step keeps the last written, whatever the number of requests in between.
+    - Reads return every acknowledged point, in step order, each step once.
+    - An append to a deleted series is dropped or refused; it never comes back to life.
+    """
+
+    @abstractmethod
+    def append(self, batch: Sequence[SeriesPoints]) -> None:
+        """Adds the points of one request: durable, all or none, when it returns.
+
+        Raises:
+            NotFound: If one of the runs was deleted.
+            ResourceExhausted: If the disk is full.
+        """
+
+    @abstractmethod
+    def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
+        """Reads series whole.
+
+        Args:
+            series: (run_pk, series_pk) pairs.
+
+        Returns:
+            Columns by series_pk; a series without points has empty columns.
+        """
+
+    @abstractmethod
+    def read_payloads(
+        self, series: Sequence[tuple[int, int]], *, limit: int | None = None
+    ) -> dict[int, PayloadColumns]:
+        """Reads tensor or blob series: all points, or `limit` evenly spaced ones with both ends."""
+
+    @abstractmethod
+    def summaries(self, series: Sequence[tuple[int, int]]) -> dict[int, SeriesSummary]:
+        """Returns summaries by series_pk, with what is not folded yet; all that were asked for."""
+
+    @abstractmethod
+    def run_versions(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """Returns, for each run, a number that grows whenever points of the run are written."""
+
+    @abstractmethod
+    def size_bytes(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """Returns the bytes that each run's points take in the store, journal included."""
+
+    @abstractmethod
+    def fold(self) -> int:
+        """Folds journal rows into segments now; returns how many rows. Idempotent, crash-safe."""
+
+
+class Blobs(ABC):
+    """Immutable byte strings under opaque keys: the content of Cloud Storage objects."""
+
+    @abstractmethod
+    def write(self, key: str, chunks: Iterator[bytes]) -> int:
+        """Stores bytes under a new key, atomically and durably; returns their number."""
+
+    @abstractmethod
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Streams bytes [start, end).
+
+        Raises:
+            NotFound: If there is no such key.
+        """
+
+    @abstractmethod
+    def delete(self, keys: Sequence[str]) -> None:
+        """Removes keys; one that is not there is no error."""
+
+    @abstractmethod
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """Lists (key, age in seconds) of all that is stored, to find orphans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The three together, as services use them."""
+
+    catalog: Catalog
+    points: Points
+    blobs: Blobs
+    close: Callable[[], None]
+
+
+__all__ = [
+    "NO_WALL_TIME",
+    "Blobs",
+    "Catalog",
+    "Page",
+    "PayloadColumns",
+    "Points",
+    "ScalarColumns",
+    "SeriesPoints",
+    "SeriesSummary",
+    "Store",
+    "ValueType",
+]

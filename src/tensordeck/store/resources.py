@@ -1,0 +1,258 @@
+"""What the catalog keeps: one frozen record a resource kind.
+
+Times are integer microseconds since the epoch, UTC. `pk` is the store's own key: it is never
+reused, not even after a deletion, so that a late write can't land in another resource. A record
+is never changed after it was returned; `dataclasses.replace` makes the next one.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, ClassVar, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+
+class ValueType(IntEnum):
+    """What a time series' points are; numbers as in TensorboardTimeSeries.ValueType."""
+
+    SCALAR = 1
+    TENSOR = 2
+    BLOB_SEQUENCE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What every kind has.
+
+    Attributes:
+        name: The full resource name; unique in its kind.
+        pk: The store's key; 0 before the resource is created.
+        revision: Counts the changes; the API's etag is made of it.
+        create_time: Microseconds since the epoch; 0 lets the store fill it.
+        update_time: The same, of the last change.
+    """
+
+    kind: ClassVar[str]
+    parent_kind: ClassVar[str] = ""
+
+    name: str
+    pk: int = 0
+    revision: int = 1
+    create_time: int = 0
+    update_time: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensorboard(Resource):
+    """An instance. At most one per project and region is the default; the store sees to it."""
+
+    kind: ClassVar[str] = "tensorboards"
+
+    display_name: str = ""
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+    is_default: bool = False
+    kms_key_name: str = ""
+    run_count: int = 0  # read only: counted by the store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment(Resource):
+    """An experiment of an instance."""
+
+    kind: ClassVar[str] = "experiments"
+    parent_kind: ClassVar[str] = "tensorboards"
+
+    display_name: str = ""
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Resource):
+    """A run of an experiment. `display_name` is unique among the experiment's runs."""
+
+    kind: ClassVar[str] = "runs"
+    parent_kind: ClassVar[str] = "experiments"
+
+    display_name: str = ""
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSeries(Resource):
+    """A time series of a run; `display_name` is the tag and unique among the run's series."""
+
+    kind: ClassVar[str] = "timeSeries"
+    parent_kind: ClassVar[str] = "runs"
+
+    display_name: str = ""
+    description: str = ""
+    value_type: ValueType = ValueType.SCALAR
+    plugin_name: str = ""
+    plugin_data: bytes = b""
+    run_pk: int = 0  # read only: the run's pk; the points' distribution key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataStore(Resource):
+    """A metadata store; its id is `default`."""
+
+    kind: ClassVar[str] = "metadataStores"
+
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataSchema(Resource):
+    """A registered metadata schema."""
+
+    kind: ClassVar[str] = "metadataSchemas"
+    parent_kind: ClassVar[str] = "metadataStores"
+
+    schema: str = ""
+    schema_version: str = ""
+    schema_type: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataNode(Resource):
+    """What contexts, artifacts and executions share."""
+
+    display_name: str = ""
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+    schema_title: str = ""
+    schema_version: str = ""
+    metadata: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(MetadataNode):
+    """A metadata context: an experiment or an experiment run.
+
+    `parent_contexts` (full names) is read only here; `Links` changes it.
+    """
+
+    kind: ClassVar[str] = "contexts"
+    parent_kind: ClassVar[str] = "metadataStores"
+
+    parent_contexts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact(MetadataNode):
+    """A metadata artifact."""
+
+    kind: ClassVar[str] = "artifacts"
+    parent_kind: ClassVar[str] = "metadataStores"
+
+    uri: str = ""
+    state: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution(MetadataNode):
+    """A metadata execution."""
+
+    kind: ClassVar[str] = "executions"
+    parent_kind: ClassVar[str] = "metadataStores"
+
+    state: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Resource):
+    """A long-running operation, kept as the finished `google.longrunning.Operation` bytes."""
+
+    kind: ClassVar[str] = "operations"
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential(Resource):
+    """A credential: `name` is its id.
+
+    Attributes:
+        credential_kind: `owner` (refresh token), `service_account_key`, or `server` (our own
+            signing secret, shared by all servers on one store).
+        principal: The e-mail address it speaks for.
+        secret_hash: SHA-256 of a secret that we only compare; empty where there is none.
+        public_key: PEM of a key that we verify with; empty where there is none.
+        secret: Only for `server`: the signing secret itself.
+        revoked: Whether it still counts.
+    """
+
+    kind: ClassVar[str] = "credentials"
+
+    credential_kind: str
+    principal: str = ""
+    secret_hash: str = ""
+    public_key: str = ""
+    secret: bytes = b""
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket(Resource):
+    """A Cloud Storage bucket: `name` is the bucket's own (`my-bucket`, no path)."""
+
+    kind: ClassVar[str] = "buckets"
+
+    project: str = ""
+    location: str = "US"
+    storage_class: str = "STANDARD"
+    labels: Json = field(default_factory=dict)
+    extra: Json = field(default_factory=dict)  # further bucket fields, echoed as they came
+    iam_policy: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject(Resource):
+    """A Cloud Storage object: `name` is `bucket/object`, the object's own name after the first `/`.
+
+    Attributes:
+        generation: Changes with the content, `revision` (metageneration) with the metadata.
+        size: Bytes.
+        md5: 16 bytes; empty for a composed object.
+        crc32c: The checksum's value.
+        content_type: MIME type.
+        blob_key: Where the bytes lie in the blob store.
+        metadata: The caller's own key-value pairs.
+        extra: contentEncoding, cacheControl and so on, echoed as they came.
+    """
+
+    kind: ClassVar[str] = "objects"
+    parent_kind: ClassVar[str] = "buckets"
+
+    generation: int
+    size: int
+    md5: bytes = b""
+    crc32c: int = 0
+    content_type: str = ""
+    blob_key: str = ""
+    metadata: Json = field(default_factory=dict)
+    extra: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSession(Resource):
+    """A resumable upload under way: `name` is its id.
+
+    Attributes:
+        object_name: `bucket/object` that it will become.
+        received: Bytes that are safe so far.
+        parts: Blob keys of the chunks, in order.
+        request: The object's metadata and preconditions as the first request gave them.
+    """
+
+    kind: ClassVar[str] = "uploads"
+
+    object_name: str
+    received: int = 0
+    parts: tuple[str, ...] = ()
+    request: Json = field(default_factory=dict)

@@ -1,0 +1,50 @@
+"""Writes `src/tensordeck/api/vertex.binpb`: the API's message types as one FileDescriptorSet.
+
+The types are read from the official client, so that what the server speaks is what the client
+speaks. Run it in an environment that has google-cloud-aiplatform, after upgrading that client:
+
+    python tools/extract_api.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+from google.cloud.aiplatform_v1 import types
+from google.cloud.location import locations_pb2
+from google.iam.v1 import iam_policy_pb2
+from google.longrunning import operations_pb2
+from google.protobuf import descriptor_pb2, empty_pb2
+
+ROOTS = (
+    types.CreateTensorboardRequest,
+    types.CreateContextRequest,
+    types.GetCustomJobRequest,
+    types.CreateTrainingPipelineRequest,
+    types.UploadModelRequest,
+)
+TARGET = Path(__file__).parent.parent / "src" / "tensordeck" / "api" / "vertex.binpb"
+
+
+def main() -> None:
+    """Collects every file that the roots need, dependencies first, and writes them."""
+    found: dict[str, Any] = {}
+
+    def add(file: Any) -> None:
+        if file.name not in found:
+            for dependency in file.dependencies:
+                add(dependency)
+            found[file.name] = file
+
+    for root in ROOTS:
+        add(root.pb().DESCRIPTOR.file)
+    for module in (operations_pb2, locations_pb2, iam_policy_pb2, empty_pb2):
+        add(module.DESCRIPTOR)
+    files = descriptor_pb2.FileDescriptorSet()
+    for file in found.values():
+        file.CopyToProto(files.file.add())
+    TARGET.write_bytes(files.SerializeToString(deterministic=True))
+    print(f"{TARGET}: {len(found)} files, {TARGET.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
