@@ -114,6 +114,7 @@ class Catalog(ABC):
         page_size: int = 50,
         page_token: str = "",
         name_prefix: str = "",
+        start_at: str = "",
     ) -> Page[R]:
         """Lists the children of a resource, in order of creation unless told otherwise.
 
@@ -127,7 +128,11 @@ class Catalog(ABC):
             page_size: At most this many.
             page_token: From the last page.
             name_prefix: Only names that start with this, below the parent (objects); ordered
-                by name when given.
+                by name when given. Always so for objects, also with an empty prefix. The order
+                is that of code points (SQLite BINARY, PostgreSQL COLLATE "C"), and it and the
+                prefix are taken literally (no LIKE wildcards, case counts).
+            start_at: Only names not before this one, below the parent (objects): a listing with
+                a delimiter jumps past a whole folder with it. An index seek, not a scan.
 
         Raises:
             NotFound: If the parent does not exist.
@@ -140,10 +145,18 @@ class Catalog(ABC):
         """Counts the direct children of some kind, by the parent's name; 0 where none."""
 
     @abstractmethod
-    def delete(self, kind: type[Resource], name: str) -> None:
+    def delete(
+        self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None
+    ) -> None:
         """Removes a resource and all below it; returns when the deletion is durable.
 
         The disk space of what was deleted is given back before the return or soon after it.
+
+        Args:
+            kind: What it is.
+            name: Its full name.
+            check: Called with the resource in the same transaction; when it raises, nothing is
+                deleted and the caller gets what it raised (preconditions of objects).
 
         Raises:
             NotFound: If it does not exist.
