@@ -1,0 +1,37 @@
+"""Where state rests: catalog (resources), points (time series) and blobs, with no protobuf."""
+
+from tensordeck.settings import Settings
+from tensordeck.store.contract import Store
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(settings: Settings) -> Store:
+    """Opens the store that the settings name; an embedded one is made when it is missing.
+
+    The schema is brought up to this version's before the return.
+
+    Raises:
+        errors.FailedPrecondition: If the database is damaged, can't be opened, or was written by
+            a newer version.
+    """
+    # The modules below bring SQLAlchemy, numpy and obstore in: whoever only needs the contract's
+    # types should not pay for them.
+    from tensordeck.store.blobs import open_blobs  # noqa: PLC0415
+    from tensordeck.store.catalog import SqlCatalog  # noqa: PLC0415
+    from tensordeck.store.database import open_database  # noqa: PLC0415
+    from tensordeck.store.points import SqlPoints  # noqa: PLC0415
+
+    database = open_database(settings)
+    try:
+        points = SqlPoints(database)
+        blobs = open_blobs(settings)
+    except BaseException:
+        database.close()
+        raise
+
+    def close() -> None:
+        points.close()
+        database.close()
+
+    return Store(SqlCatalog(database), points, blobs, close)

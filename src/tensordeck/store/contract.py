@@ -30,6 +30,11 @@ R = TypeVar("R", bound=Resource)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+LinkNames = list[tuple[str, str]]
+"""(source, target) names; an alias because `Catalog.list` hides the type inside the class."""
+MonthlyViews = dict[str, list[tuple[str, int]]]
+"""(username, number of views) pairs by month `YYYYMM`."""
+
 NO_WALL_TIME = -(2**63)
 """The wall time, in nanoseconds, of a point that has none (profile sessions)."""
 
@@ -145,9 +150,7 @@ class Catalog(ABC):
         """Counts the direct children of some kind, by the parent's name; 0 where none."""
 
     @abstractmethod
-    def delete(
-        self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None
-    ) -> None:
+    def delete(self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None) -> None:
         """Removes a resource and all below it; returns when the deletion is durable.
 
         The disk space of what was deleted is given back before the return or soon after it.
@@ -181,7 +184,7 @@ class Catalog(ABC):
         """Removes links; one that is not there is no error."""
 
     @abstractmethod
-    def links(self, kind: str, *, source: str = "", target: str = "") -> list[tuple[str, str]]:
+    def links(self, kind: str, *, source: str = "", target: str = "") -> LinkNames:
         """Returns (source, target) names of the links out of, or into, a resource."""
 
     @abstractmethod
@@ -189,7 +192,7 @@ class Catalog(ABC):
         """Counts one view of a board of this instance, in the present month (UTC)."""
 
     @abstractmethod
-    def views(self, tensorboard: str) -> dict[str, list[tuple[str, int]]]:
+    def views(self, tensorboard: str) -> MonthlyViews:
         """Returns, for each month `YYYYMM`, the users and their numbers of views."""
 
 
