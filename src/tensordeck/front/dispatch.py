@@ -1,0 +1,118 @@
+"""From a decoded call to a reply: who, may they, the service's method, the operation around it.
+
+Both transports end here, so that a rule holds for both or for neither.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from tensordeck import errors, protos
+from tensordeck.access import Access
+from tensordeck.front.methods import Method
+from tensordeck.services.call import Call
+
+log: Final = logging.getLogger("tensordeck.front")
+
+
+class Dispatcher:
+    """Runs methods of the table against services.
+
+    Args:
+        access: Who may call what.
+        services: Service objects by the name the table uses, e.g. `TensorboardService`.
+        finish: Wraps the result of a long-running method into a finished operation:
+            `(resource name, result, metadata type, call) -> Operation`.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        services: Mapping[str, object],
+        finish: Callable[[str, Any, str, Call], Any],
+    ) -> None:
+        self._access = access
+        self._services = services
+        self._finish = finish
+
+    def serves(self, method: Method) -> bool:
+        """Whether there is a service for the method."""
+        return method.service in self._services
+
+    def handler(self, method: Method) -> Callable[[Any, Call], Any]:
+        """The service's own method.
+
+        Raises:
+            AttributeError: If the service lacks it: the table and the service disagree.
+        """
+        handler: Callable[[Any, Call], Any] = getattr(
+            self._services[method.service], method.attribute
+        )
+        return handler
+
+    def call(
+        self,
+        method: Method,
+        request: bytes | protos.Message,
+        authorization: str | None,
+        version: str,
+        transport: str,
+    ) -> protos.Message | Iterator[protos.Message]:
+        """Runs one call.
+
+        Args:
+            method: The row.
+            request: Wire bytes (gRPC), or the message that REST put together.
+            authorization: The `Authorization` header's value.
+            version: `v1` or `v1beta1`.
+            transport: `grpc` or `rest`.
+
+        Returns:
+            The reply; an iterator of replies for a streaming method.
+
+        Raises:
+            errors.TensordeckError: Whatever is wrong, with a message for the caller.
+        """
+        try:
+            caller = self._access.authenticate(authorization)
+
+            def authorize(resource: str) -> None:
+                self._access.check(caller, method.permission, resource)
+
+            call = Call(caller, version, transport, authorize)  # type: ignore[arg-type]  # both literals come from the transports' own tables
+            if method.raw:
+                data = request if isinstance(request, bytes) else request.SerializeToString()
+                reply = self.handler(method)(data, call)
+            else:
+                if isinstance(request, bytes):
+                    request = protos.parse(method.request, request)
+                authorize(_resource(request, method.resource))
+                reply = self.handler(method)(request, call)
+                if method.long_running:
+                    name = getattr(reply, "name", "") or _resource(request, method.resource)
+                    reply = self._finish(name, reply, method.long_running, call)
+        except errors.TensordeckError:
+            raise
+        except Exception as error:
+            raise internal(error, method.name) from error
+        result: protos.Message | Iterator[protos.Message] = reply
+        return result
+
+
+def internal(error: BaseException, what: str) -> errors.Internal:
+    """Logs a bug under a number and returns the error that only shows the number."""
+    number = secrets.token_hex(4)
+    log.error("internal error %s in %s", number, what, exc_info=error)
+    return errors.Internal(
+        f"Tensordeck failed in {what} through a fault of its own. "
+        f"The server's log has the cause under {number}."
+    )
+
+
+def _resource(request: Any, path: str) -> str:
+    """The text at a dotted field path."""
+    value = request
+    for field in path.split(".") if path else ():
+        value = getattr(value, field)
+    return str(value) if path else ""

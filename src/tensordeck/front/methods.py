@@ -1,0 +1,505 @@
+"""The API's methods, declared once: gRPC path, HTTP rule, messages, permission, duration.
+
+Both transports and both API versions are made from this table. To add an RPC, add a row here and
+a method of that name (snake_case) to its service. Routes: the public REST reference of Vertex AI
+v1 (`projects.locations.tensorboards` and siblings) and `google.api.http` (AIP-127).
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+Version = Literal["v1", "v1beta1"]
+VERSIONS: Final[tuple[Version, ...]] = ("v1", "v1beta1")
+
+VERTEX: Final = "google.cloud.aiplatform"
+OPERATIONS: Final = "google.longrunning.Operations"
+LOCATIONS: Final = "google.cloud.location.Locations"
+IAM_POLICY: Final = "google.iam.v1.IAMPolicy"
+PROJECTS: Final = "google.cloud.resourcemanager.v3.Projects"
+
+
+@dataclass(frozen=True)
+class HttpRule:
+    """How REST reaches a method.
+
+    Attributes:
+        verb: `GET`, `POST`, `PATCH`, `PUT` or `DELETE`.
+        template: The path (AIP-127), e.g. `/{v}/{parent=projects/*/locations/*}/tensorboards`;
+            `{v}` stands for each API version.
+        body: The request field that the body fills, `*` for the whole request, empty for none.
+    """
+
+    verb: str
+    template: str
+    body: str = ""
+
+    def pattern(self, version: str) -> re.Pattern[str]:
+        """A regular expression over the raw (still escaped) path; groups are the variables."""
+        template = self.template.replace("{v}", version)
+        parts: list[str] = []
+        position = 0
+        for match in re.finditer(r"\{([a-z_.]+)=([^}]*)\}", template):
+            parts.append(re.escape(template[position : match.start()]))
+            inner = re.escape(match[2]).replace(r"\*\*", ".+").replace(r"\*", "[^/:]+")
+            parts.append(f"(?P<{match[1].replace('.', '__')}>{inner})")
+            position = match.end()
+        parts.append(re.escape(template[position:]))
+        return re.compile("".join(parts))
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC.
+
+    Attributes:
+        service: Full gRPC service name; Vertex services without version (`TensorboardService`).
+        name: The RPC's name, e.g. `CreateTensorboard`.
+        request: The request's message type.
+        permission: The IAM permission that the caller needs.
+        resource: The request's field that holds the resource it is needed for.
+        http: Its REST rules.
+        long_running: Type of the operation's metadata; empty if it answers at once.
+        streaming: Whether it answers with a stream of messages.
+        raw: Whether the service takes the request's wire bytes (hot path) and checks the
+            permission itself.
+    """
+
+    service: str
+    name: str
+    request: str
+    permission: str
+    resource: str
+    http: tuple[HttpRule, ...]
+    long_running: str = ""
+    streaming: bool = False
+    raw: bool = False
+
+    @cached_property
+    def attribute(self) -> str:
+        """The service's Python method."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
+
+    @property
+    def versioned(self) -> bool:
+        """Whether it exists once for each API version."""
+        return "." not in self.service
+
+    def grpc_path(self, version: Version) -> str:
+        """The gRPC path, e.g. `/google.cloud.aiplatform.v1.TensorboardService/GetTensorboard`."""
+        if self.versioned:
+            return f"/{VERTEX}.{version}.{self.service}/{self.name}"
+        return f"/{self.service}/{self.name}"
+
+
+_PL: Final = "projects/*/locations/*"
+_TB: Final = f"{_PL}/tensorboards/*"
+_EXP: Final = f"{_TB}/experiments/*"
+_RUN: Final = f"{_EXP}/runs/*"
+_TS: Final = f"{_RUN}/timeSeries/*"
+_MS: Final = f"{_PL}/metadataStores/*"
+
+
+def _row(
+    service: str,
+    name: str,
+    http: str,
+    permission: str,
+    *,
+    body: str = "",
+    resource: str = "",
+    request: str = "",
+    long_running: str = "",
+    streaming: bool = False,
+    raw: bool = False,
+    more_http: tuple[HttpRule, ...] = (),
+) -> Method:
+    verb, template = http.split(" ", 1)
+    if not resource:
+        variable = re.search(r"\{([a-z_.]+)=", template)
+        resource = variable[1] if variable else ""
+    return Method(
+        service=service,
+        name=name,
+        request=request or f"{name}Request",
+        permission=permission,
+        resource=resource,
+        http=(HttpRule(verb, template, body), *more_http),
+        long_running=long_running,
+        streaming=streaming,
+        raw=raw,
+    )
+
+
+def _tensorboard(name: str, http: str, permission: str, **more: object) -> Method:
+    return _row("TensorboardService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # rows pass only keywords of _row
+
+
+def _metadata(name: str, http: str, permission: str, **more: object) -> Method:
+    return _row("MetadataService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # as above
+
+
+TENSORBOARD_METHODS: Final = (
+    _tensorboard(
+        "CreateTensorboard",
+        f"POST /{{v}}/{{parent={_PL}}}/tensorboards",
+        "tensorboards.create",
+        body="tensorboard",
+        long_running="CreateTensorboardOperationMetadata",
+    ),
+    _tensorboard("GetTensorboard", f"GET /{{v}}/{{name={_TB}}}", "tensorboards.get"),
+    _tensorboard(
+        "UpdateTensorboard",
+        f"PATCH /{{v}}/{{tensorboard.name={_TB}}}",
+        "tensorboards.update",
+        body="tensorboard",
+        long_running="UpdateTensorboardOperationMetadata",
+    ),
+    _tensorboard(
+        "ListTensorboards", f"GET /{{v}}/{{parent={_PL}}}/tensorboards", "tensorboards.list"
+    ),
+    _tensorboard(
+        "DeleteTensorboard",
+        f"DELETE /{{v}}/{{name={_TB}}}",
+        "tensorboards.delete",
+        long_running="DeleteOperationMetadata",
+    ),
+    _tensorboard(
+        "ReadTensorboardUsage",
+        f"GET /{{v}}/{{tensorboard={_TB}}}:readUsage",
+        "tensorboards.get",
+    ),
+    _tensorboard(
+        "ReadTensorboardSize", f"GET /{{v}}/{{tensorboard={_TB}}}:readSize", "tensorboards.get"
+    ),
+    _tensorboard(
+        "CreateTensorboardExperiment",
+        f"POST /{{v}}/{{parent={_TB}}}/experiments",
+        "tensorboardExperiments.create",
+        body="tensorboard_experiment",
+    ),
+    _tensorboard(
+        "GetTensorboardExperiment", f"GET /{{v}}/{{name={_EXP}}}", "tensorboardExperiments.get"
+    ),
+    _tensorboard(
+        "UpdateTensorboardExperiment",
+        f"PATCH /{{v}}/{{tensorboard_experiment.name={_EXP}}}",
+        "tensorboardExperiments.update",
+        body="tensorboard_experiment",
+    ),
+    _tensorboard(
+        "ListTensorboardExperiments",
+        f"GET /{{v}}/{{parent={_TB}}}/experiments",
+        "tensorboardExperiments.list",
+    ),
+    _tensorboard(
+        "DeleteTensorboardExperiment",
+        f"DELETE /{{v}}/{{name={_EXP}}}",
+        "tensorboardExperiments.delete",
+        long_running="DeleteOperationMetadata",
+    ),
+    _tensorboard(
+        "CreateTensorboardRun",
+        f"POST /{{v}}/{{parent={_EXP}}}/runs",
+        "tensorboardRuns.create",
+        body="tensorboard_run",
+    ),
+    _tensorboard(
+        "BatchCreateTensorboardRuns",
+        f"POST /{{v}}/{{parent={_EXP}}}/runs:batchCreate",
+        "tensorboardRuns.batchCreate",
+        body="*",
+    ),
+    _tensorboard("GetTensorboardRun", f"GET /{{v}}/{{name={_RUN}}}", "tensorboardRuns.get"),
+    _tensorboard(
+        "UpdateTensorboardRun",
+        f"PATCH /{{v}}/{{tensorboard_run.name={_RUN}}}",
+        "tensorboardRuns.update",
+        body="tensorboard_run",
+    ),
+    _tensorboard(
+        "ListTensorboardRuns", f"GET /{{v}}/{{parent={_EXP}}}/runs", "tensorboardRuns.list"
+    ),
+    _tensorboard(
+        "DeleteTensorboardRun",
+        f"DELETE /{{v}}/{{name={_RUN}}}",
+        "tensorboardRuns.delete",
+        long_running="DeleteOperationMetadata",
+    ),
+    _tensorboard(
+        "BatchCreateTensorboardTimeSeries",
+        f"POST /{{v}}/{{parent={_EXP}}}:batchCreate",
+        "tensorboardTimeSeries.batchCreate",
+        body="*",
+    ),
+    _tensorboard(
+        "CreateTensorboardTimeSeries",
+        f"POST /{{v}}/{{parent={_RUN}}}/timeSeries",
+        "tensorboardTimeSeries.create",
+        body="tensorboard_time_series",
+    ),
+    _tensorboard(
+        "GetTensorboardTimeSeries", f"GET /{{v}}/{{name={_TS}}}", "tensorboardTimeSeries.get"
+    ),
+    _tensorboard(
+        "UpdateTensorboardTimeSeries",
+        f"PATCH /{{v}}/{{tensorboard_time_series.name={_TS}}}",
+        "tensorboardTimeSeries.update",
+        body="tensorboard_time_series",
+    ),
+    _tensorboard(
+        "ListTensorboardTimeSeries",
+        f"GET /{{v}}/{{parent={_RUN}}}/timeSeries",
+        "tensorboardTimeSeries.list",
+    ),
+    _tensorboard(
+        "DeleteTensorboardTimeSeries",
+        f"DELETE /{{v}}/{{name={_TS}}}",
+        "tensorboardTimeSeries.delete",
+        long_running="DeleteOperationMetadata",
+    ),
+    _tensorboard(
+        "BatchReadTensorboardTimeSeriesData",
+        f"GET /{{v}}/{{tensorboard={_TB}}}:batchRead",
+        "tensorboardTimeSeries.batchRead",
+    ),
+    _tensorboard(
+        "ReadTensorboardTimeSeriesData",
+        f"GET /{{v}}/{{tensorboard_time_series={_TS}}}:read",
+        "tensorboardTimeSeries.read",
+    ),
+    _tensorboard(
+        "ReadTensorboardBlobData",
+        f"GET /{{v}}/{{time_series={_TS}}}:readBlobData",
+        "tensorboardTimeSeries.read",
+        streaming=True,
+    ),
+    _tensorboard(
+        "WriteTensorboardExperimentData",
+        f"POST /{{v}}/{{tensorboard_experiment={_EXP}}}:write",
+        "tensorboardExperiments.write",
+        body="*",
+        raw=True,
+    ),
+    _tensorboard(
+        "WriteTensorboardRunData",
+        f"POST /{{v}}/{{tensorboard_run={_RUN}}}:write",
+        "tensorboardRuns.write",
+        body="*",
+        raw=True,
+    ),
+    _tensorboard(
+        "ExportTensorboardTimeSeriesData",
+        f"POST /{{v}}/{{tensorboard_time_series={_TS}}}:exportTensorboardTimeSeries",
+        "tensorboardTimeSeries.read",
+        body="*",
+    ),
+)
+
+
+def _metadata_kind(singular: str, collection: str) -> tuple[Method, ...]:
+    """The calls that contexts, artifacts and executions have in common."""
+    field = singular.lower()
+    one = f"{_MS}/{collection}/*"
+    return (
+        _metadata(
+            f"Create{singular}",
+            f"POST /{{v}}/{{parent={_MS}}}/{collection}",
+            f"{collection}.create",
+            body=field,
+        ),
+        _metadata(f"Get{singular}", f"GET /{{v}}/{{name={one}}}", f"{collection}.get"),
+        _metadata(
+            f"List{singular}s", f"GET /{{v}}/{{parent={_MS}}}/{collection}", f"{collection}.list"
+        ),
+        _metadata(
+            f"Update{singular}",
+            f"PATCH /{{v}}/{{{field}.name={one}}}",
+            f"{collection}.update",
+            body=field,
+        ),
+        _metadata(
+            f"Delete{singular}",
+            f"DELETE /{{v}}/{{name={one}}}",
+            f"{collection}.delete",
+            long_running="DeleteOperationMetadata",
+        ),
+        _metadata(
+            f"Purge{singular}s",
+            f"POST /{{v}}/{{parent={_MS}}}/{collection}:purge",
+            f"{collection}.delete",
+            body="*",
+            long_running=f"Purge{singular}sMetadata",
+        ),
+    )
+
+
+METADATA_METHODS: Final = (
+    _metadata(
+        "CreateMetadataStore",
+        f"POST /{{v}}/{{parent={_PL}}}/metadataStores",
+        "metadataStores.create",
+        body="metadata_store",
+        long_running="CreateMetadataStoreOperationMetadata",
+    ),
+    _metadata("GetMetadataStore", f"GET /{{v}}/{{name={_MS}}}", "metadataStores.get"),
+    _metadata(
+        "ListMetadataStores", f"GET /{{v}}/{{parent={_PL}}}/metadataStores", "metadataStores.list"
+    ),
+    _metadata(
+        "DeleteMetadataStore",
+        f"DELETE /{{v}}/{{name={_MS}}}",
+        "metadataStores.delete",
+        long_running="DeleteMetadataStoreOperationMetadata",
+    ),
+    *_metadata_kind("Artifact", "artifacts"),
+    *_metadata_kind("Context", "contexts"),
+    *_metadata_kind("Execution", "executions"),
+    _metadata(
+        "AddContextArtifactsAndExecutions",
+        f"POST /{{v}}/{{context={_MS}/contexts/*}}:addContextArtifactsAndExecutions",
+        "contexts.addContextArtifactsAndExecutions",
+        body="*",
+    ),
+    _metadata(
+        "AddContextChildren",
+        f"POST /{{v}}/{{context={_MS}/contexts/*}}:addContextChildren",
+        "contexts.addContextChildren",
+        body="*",
+    ),
+    _metadata(
+        "RemoveContextChildren",
+        f"POST /{{v}}/{{context={_MS}/contexts/*}}:removeContextChildren",
+        "contexts.addContextChildren",
+        body="*",
+    ),
+    _metadata(
+        "QueryContextLineageSubgraph",
+        f"GET /{{v}}/{{context={_MS}/contexts/*}}:queryContextLineageSubgraph",
+        "contexts.queryContextLineageSubgraph",
+    ),
+    _metadata(
+        "AddExecutionEvents",
+        f"POST /{{v}}/{{execution={_MS}/executions/*}}:addExecutionEvents",
+        "executions.addExecutionEvents",
+        body="*",
+    ),
+    _metadata(
+        "QueryExecutionInputsAndOutputs",
+        f"GET /{{v}}/{{execution={_MS}/executions/*}}:queryExecutionInputsAndOutputs",
+        "executions.queryExecutionInputsAndOutputs",
+    ),
+    _metadata(
+        "CreateMetadataSchema",
+        f"POST /{{v}}/{{parent={_MS}}}/metadataSchemas",
+        "metadataSchemas.create",
+        body="metadata_schema",
+    ),
+    _metadata(
+        "GetMetadataSchema", f"GET /{{v}}/{{name={_MS}/metadataSchemas/*}}", "metadataSchemas.get"
+    ),
+    _metadata(
+        "ListMetadataSchemas",
+        f"GET /{{v}}/{{parent={_MS}}}/metadataSchemas",
+        "metadataSchemas.list",
+    ),
+    _metadata(
+        "QueryArtifactLineageSubgraph",
+        f"GET /{{v}}/{{artifact={_MS}/artifacts/*}}:queryArtifactLineageSubgraph",
+        "artifacts.queryArtifactLineageSubgraph",
+    ),
+)
+
+JOB_METHODS: Final = (
+    _row(
+        "JobService",
+        "GetCustomJob",
+        f"GET /{{v}}/{{name={_PL}/customJobs/*}}",
+        "aiplatform.customJobs.get",
+    ),
+    _row(
+        "JobService",
+        "ListCustomJobs",
+        f"GET /{{v}}/{{parent={_PL}}}/customJobs",
+        "aiplatform.customJobs.list",
+    ),
+)
+
+
+def _operation(name: str, verb: str, suffix: str = "", body: str = "") -> Method:
+    """The SDK polls `/ui/`, gcloud `/v1beta1/`, people `/v1/`."""
+    tail = "}/operations" if name == "ListOperations" else "/operations/*}"
+    rules = tuple(
+        HttpRule(verb, f"/{prefix}/{{name={_PL}{below}{tail}{suffix}", body)
+        for prefix in ("ui", *VERSIONS)
+        for below in ("", "/**")
+    )
+    action = {"GetOperation": "get", "WaitOperation": "get", "ListOperations": "list"}.get(
+        name, name.removesuffix("Operation").lower()
+    )
+    return Method(
+        service=OPERATIONS,
+        name=name,
+        request=f"google.longrunning.{name}Request",
+        permission=f"aiplatform.operations.{action}",
+        resource="name",
+        http=rules,
+    )
+
+
+MIXIN_METHODS: Final = (
+    _operation("ListOperations", "GET"),
+    _operation("CancelOperation", "POST", ":cancel"),
+    _operation("WaitOperation", "POST", ":wait"),
+    _operation("GetOperation", "GET"),
+    _operation("DeleteOperation", "DELETE"),
+    *(
+        Method(
+            service=LOCATIONS,
+            name=name,
+            request=f"google.cloud.location.{name}Request",
+            permission=f"aiplatform.locations.{action}",
+            resource="name",
+            http=tuple(HttpRule("GET", f"/{p}/{template}") for p in ("ui", *VERSIONS)),
+        )
+        for name, action, template in (
+            ("GetLocation", "get", f"{{name={_PL}}}"),
+            ("ListLocations", "list", "{name=projects/*}/locations"),
+        )
+    ),
+    *(
+        Method(
+            service=IAM_POLICY,
+            name=name,
+            request=f"google.iam.v1.{name}Request",
+            permission=f"aiplatform.tensorboards.{permission}",
+            resource="resource",
+            http=tuple(
+                HttpRule("POST", f"/{p}/{{resource={_TB}}}:{name[0].lower()}{name[1:]}", "*")
+                for p in VERSIONS
+            ),
+        )
+        for name, permission in (
+            ("GetIamPolicy", "getIamPolicy"),
+            ("SetIamPolicy", "setIamPolicy"),
+            ("TestIamPermissions", "get"),
+        )
+    ),
+    Method(
+        service=PROJECTS,
+        name="GetProject",
+        request="google.cloud.resourcemanager.v3.GetProjectRequest",
+        permission="resourcemanager.projects.get",
+        resource="name",
+        http=(HttpRule("GET", "/v3/{name=projects/*}"),),
+    ),
+)
+
+METHODS: Final[tuple[Method, ...]] = (
+    *TENSORBOARD_METHODS,
+    *METADATA_METHODS,
+    *JOB_METHODS,
+    *MIXIN_METHODS,
+)
+"""Every method. Order matters where two HTTP rules match one path: the first one wins."""
