@@ -9,6 +9,7 @@ speaks. Run it in an environment that has google-cloud-aiplatform, after upgradi
 from pathlib import Path
 from typing import Any
 
+from google.cloud import resourcemanager_v3
 from google.cloud.aiplatform_v1 import types
 from google.cloud.location import locations_pb2
 from google.iam.v1 import iam_policy_pb2
@@ -21,6 +22,8 @@ ROOTS = (
     types.GetCustomJobRequest,
     types.CreateTrainingPipelineRequest,
     types.UploadModelRequest,
+    types.LineageSubgraph,  # only replies use it, so no request brings it in
+    resourcemanager_v3.GetProjectRequest,
 )
 TARGET = Path(__file__).parent.parent / "src" / "tensordeck" / "api" / "vertex.binpb"
 
