@@ -1,0 +1,85 @@
+"""The one HTTP app behind the door: sends a request to the face of ours that it is meant for.
+
+Google's hosts arrive here through the gateway, our own address directly. What a request is for
+follows from its host and the start of its path; the faces know nothing of each other.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_API: Final = ("/v1/", "/v1beta1/", "/ui/", "/v3/")
+_BOARD: Final = ("/experiment/", "/compare/", "/board/")
+
+
+class HttpApp:
+    """An ASGI app.
+
+    Args:
+        rest: Answers the API's calls.
+        storage: Answers Cloud Storage's calls.
+        is_storage: Whether a request is meant for Cloud Storage.
+        board: Serves boards.
+        google_routes: Token endpoint and other small Google services.
+        pages: Our own pages, the sign-in page among them.
+        healthy: Whether the server takes calls now.
+    """
+
+    def __init__(
+        self,
+        *,
+        rest: ASGIApp,
+        storage: ASGIApp,
+        is_storage: Callable[[Scope], bool],
+        board: ASGIApp,
+        google_routes: list[BaseRoute],
+        pages: list[BaseRoute],
+        healthy: Callable[[], bool],
+    ) -> None:
+        self._rest = rest
+        self._storage = storage
+        self._is_storage = is_storage
+        self._board = board
+        self._google = google_routes
+        self._pages = Starlette(routes=pages)
+        self._healthy = healthy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        if path == "/healthz":
+            await self._health(scope, receive, send)
+            return
+        if self._is_storage(scope):
+            await self._storage(scope, receive, send)
+            return
+        for route in self._google:
+            match, child = route.matches(scope)
+            if match is not Match.NONE:
+                scope.update(child)
+                await route.handle(scope, receive, send)
+                return
+        if path.startswith(_API):
+            await self._rest(scope, receive, send)
+        elif path.startswith(_BOARD):
+            await self._board(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    def _health(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        verb = Request(scope).method
+        response: Response = (
+            PlainTextResponse("ok\n")
+            if self._healthy()
+            else PlainTextResponse("draining\n", 503, {"Retry-After": "1"})
+        )
+        if verb not in ("GET", "HEAD"):
+            response = PlainTextResponse("use GET\n", 405, {"Allow": "GET, HEAD"})
+        return response(scope, receive, send)

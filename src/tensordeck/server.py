@@ -1,0 +1,272 @@
+"""Composition: settings to store to services to fronts; start, drain, stop."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import uvicorn
+import uvloop
+
+from tensordeck import errors
+from tensordeck.access import open_access
+from tensordeck.access.local import LocalAccess
+from tensordeck.board.app import board_app
+from tensordeck.console.pages import console_routes
+from tensordeck.front.app import HttpApp
+from tensordeck.front.dispatch import Dispatcher
+from tensordeck.front.door import Door, Upstreams
+from tensordeck.front.grpc_server import GrpcServer
+from tensordeck.front.methods import IAM_POLICY, LOCATIONS, OPERATIONS, PROJECTS
+from tensordeck.front.rest import RestApi
+from tensordeck.front.storage_api import is_storage_request, storage_app
+from tensordeck.front.tls import Certificates, ensure_certificates
+from tensordeck.front.token_endpoint import token_routes
+from tensordeck.services.iam import IamService
+from tensordeck.services.jobs import JobService
+from tensordeck.services.locations import LocationsService
+from tensordeck.services.metadata import MetadataService
+from tensordeck.services.operations import OperationsService
+from tensordeck.services.projects import ProjectsService
+from tensordeck.services.tensorboard import TensorboardService
+from tensordeck.settings import Settings
+from tensordeck.store import open_store
+from tensordeck.store.contract import Store
+
+log: Final = logging.getLogger("tensordeck")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that takes calls.
+
+    Attributes:
+        url: What people open, e.g. `http://localhost:6060`.
+        sign_in_url: The same with a token that signs a browser in.
+        port: The port in use.
+        data_dir: Where everything lies.
+        start_seconds: From the call of `run` until calls were taken.
+    """
+
+    url: str
+    sign_in_url: str
+    port: int
+    data_dir: Path
+    start_seconds: float
+
+
+def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
+    """Serves until SIGINT or SIGTERM, then drains.
+
+    Args:
+        settings: How.
+        on_ready: Called once calls are taken.
+
+    Raises:
+        errors.TensordeckError: If it can't start; the message is one clear line.
+    """
+    began = time.monotonic()
+    with _data_dir(settings.data_dir) as data_dir:
+        uvloop.run(_serve(settings, data_dir, on_ready, began))
+
+
+async def _serve(
+    settings: Settings, data_dir: Path, on_ready: Callable[[Running], None], began: float
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    store = open_store(settings)
+    try:
+        certificates = ensure_certificates(settings)
+        access = open_access(store.catalog, settings)
+        with tempfile.TemporaryDirectory(prefix="tensordeck-") as sockets:
+            parts = _Parts(settings, store, access, certificates, Path(sockets), stopping)
+            running = await parts.start(began)
+            _write_running(data_dir, running)
+            try:
+                on_ready(running)
+                await stopping.wait()
+            finally:
+                (data_dir / "server.json").unlink(missing_ok=True)
+                await parts.stop()
+    finally:
+        store.close()
+
+
+class _Parts:
+    """What runs: the door before the gRPC server and the HTTP app."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        access: LocalAccess,
+        certificates: Certificates,
+        sockets: Path,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        upstreams = Upstreams(
+            grpc_tls=sockets / "grpc-tls",
+            grpc_plain=sockets / "grpc",
+            https=sockets / "https",
+            http=sockets / "http",
+        )
+        dispatcher = _dispatcher(store, access)
+        self._grpc = GrpcServer(
+            dispatcher,
+            tls_socket=upstreams.grpc_tls,
+            plain_socket=upstreams.grpc_plain,
+            key=certificates.key,
+            certificate=certificates.cert,
+        )
+        app = HttpApp(
+            rest=RestApi(dispatcher),
+            storage=storage_app(store, access),
+            is_storage=is_storage_request,
+            board=board_app(store, access),
+            google_routes=list(token_routes(access)),
+            pages=list(console_routes(store, access)),
+            healthy=lambda: not stopping.is_set(),
+        )
+        self._http = [
+            _HttpServer(_uvicorn(app, uds=str(upstreams.http))),
+            _HttpServer(
+                _uvicorn(
+                    app,
+                    uds=str(upstreams.https),
+                    ssl_keyfile=str(certificates.key),
+                    ssl_certfile=str(certificates.cert),
+                )
+            ),
+        ]
+        self._door = Door(settings, upstreams, access)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, began: float) -> Running:
+        """Starts everything; returns once calls are taken."""
+        self._grpc.start()
+        self._tasks = [asyncio.create_task(server.serve()) for server in self._http]
+        for server in self._http:
+            await server.ready.wait()
+        port = await self._door.start()
+        url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
+        return Running(
+            url=url,
+            sign_in_url=self._access.sign_in_link(url),
+            port=port,
+            data_dir=self._settings.data_dir,
+            start_seconds=time.monotonic() - began,
+        )
+
+    async def stop(self) -> None:
+        """Takes no more calls, lets those in flight finish, then ends."""
+        grace = self._settings.drain_seconds
+        for server in self._http:
+            server.should_exit = True
+        grpc_done = asyncio.to_thread(self._grpc.stop, grace)
+        await asyncio.gather(self._door.stop(grace), grpc_done)
+        _, pending = await asyncio.wait(self._tasks, timeout=max(0.1, grace / 4))
+        for task in pending:
+            task.cancel()
+
+
+class _HttpServer(uvicorn.Server):
+    """Uvicorn without its own signal handlers, and with a word when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _uvicorn(app: HttpApp, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=3,
+        **more,
+    )
+
+
+def _dispatcher(store: Store, access: LocalAccess) -> Dispatcher:
+    operations = OperationsService(store)
+    return Dispatcher(
+        access,
+        {
+            "TensorboardService": TensorboardService(store),
+            "MetadataService": MetadataService(store),
+            "JobService": JobService(store),
+            OPERATIONS: operations,
+            LOCATIONS: LocationsService(),
+            PROJECTS: ProjectsService(),
+            IAM_POLICY: IamService(store),
+        },
+        operations.finish,
+    )
+
+
+@contextlib.contextmanager
+def _data_dir(path: Path) -> Iterator[Path]:
+    """Makes the data directory and holds its lock, so that no second server writes there."""
+    lock: IO[str] | None = None
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / "lock").open("a+")
+        except OSError as error:
+            raise errors.FailedPrecondition(
+                f"The data directory {path} can't be used: {error.strerror}. "
+                "Choose another one with --data-dir."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise errors.FailedPrecondition(
+                f"Another Tensordeck server uses the data directory {path}. "
+                "Stop it, or choose another directory with --data-dir."
+            ) from error
+        yield path
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _write_running(data_dir: Path, running: Running) -> None:
+    """Leaves word of port and URL for `tensordeck exec` and its siblings."""
+    target = data_dir / "server.json"
+    draft = target.with_suffix(".tmp")
+    draft.write_text(json.dumps({"pid": os.getpid(), "port": running.port, "url": running.url}))
+    draft.replace(target)
+
+
+def _shown_host(host: str) -> str:
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
+
+
+__all__ = ["Running", "run"]
