@@ -345,6 +345,14 @@ class Blobs(ABC):
     def keys(self) -> Iterator[tuple[str, int]]:
         """Lists (key, age in seconds) of all that is stored, to find orphans."""
 
+    def discard_unfinished(self, older_than_s: float) -> int:  # noqa: ARG002 -- for backends
+        """Removes what writes that were cut off left behind; returns how many pieces.
+
+        Args:
+            older_than_s: Seconds since the last byte came: a write under way is younger.
+        """
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Store:

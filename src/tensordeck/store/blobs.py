@@ -1,0 +1,253 @@
+"""Blobs in an object store: a local folder, S3, Google Cloud Storage or Azure, all by `obstore`.
+
+Keys are opaque and random, `ab/cdef…`, so that a folder never holds more than a share of them and
+a cloud store spreads them over its partitions. A key is written once: what points at it (a row
+of the catalog) is changed only after the bytes are safe.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, from_url
+
+from tensordeck import errors
+from tensordeck.settings import Settings
+from tensordeck.store.contract import Blobs, Catalog
+from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+R = TypeVar("R", bound=Resource)
+
+__all__ = ["ObjectStoreBlobs", "new_key", "open_blobs", "sweep_orphans"]
+
+PIECE: Final = 5 * 1024 * 1024
+"""Bytes of one part of a large write; what fits in one is written by one request."""
+
+READ_CHUNK: Final = 1024 * 1024
+_KEY: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}")
+_SWEEP_PAGE: Final = 1000
+
+
+def new_key() -> str:
+    """Makes up a key that was never used."""
+    digits = secrets.token_hex(16)
+    return f"{digits[:2]}/{digits[2:]}"
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    """Opens the blob store that the settings name; an embedded one is made when missing.
+
+    Raises:
+        errors.InvalidArgument: If the URL can't be used; the message says why.
+        errors.FailedPrecondition: If the folder can't be made or written.
+    """
+    if not settings.object_store:
+        return _open_folder(settings.data_dir / "blobs")
+    try:
+        store = from_url(settings.object_store)
+    except (BaseError, ValueError) as error:
+        raise errors.InvalidArgument(
+            f"object-store {settings.object_store!r} can't be used: {_first_line(error)} "
+            "Give a file://, s3://, gs:// or az:// URL."
+        ) from error
+    if isinstance(store, LocalStore) and store.prefix is not None:
+        return _open_folder(store.prefix)
+    return ObjectStoreBlobs(store)
+
+
+def _open_folder(folder: Path) -> Blobs:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return ObjectStoreBlobs(LocalStore(folder), folder.resolve())
+    except (BaseError, OSError) as error:
+        raise errors.FailedPrecondition(
+            f"The blob store's folder {folder} can't be used: {_first_line(error)}"
+        ) from error
+
+
+class ObjectStoreBlobs(Blobs):
+    """Blobs in any store that `obstore` opens.
+
+    Args:
+        store: The store, below its prefix.
+        folder: Where it lies when it is a local folder. `obstore` writes to a temporary name and
+            renames; we add the fsyncs that make that survive a power loss.
+    """
+
+    def __init__(self, store: "ObjectStore", folder: Path | None = None) -> None:
+        self._store = store
+        self._folder = folder
+        self._synced_shards: set[str] = set()
+
+    def write(self, key: str, chunks: Iterator[bytes]) -> int:
+        """As the contract says. An exception of `chunks` comes out as it is; nothing is stored."""
+        size = 0
+
+        def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+            nonlocal size
+            for piece in pieces:
+                size += len(piece)
+                yield piece
+
+        source = counted(chunks)
+        head: list[bytes] = []
+        with _translated(key):
+            for piece in source:
+                head.append(piece)
+                if size >= PIECE:
+                    break
+            if size < PIECE:
+                obstore.put(self._store, key, b"".join(head))
+            else:
+                # Bounded memory: at most this many pieces wait for the store.
+                obstore.put(
+                    self._store, key, chain(head, source), chunk_size=PIECE, max_concurrency=2
+                )
+            self._sync(key)
+        return size
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """As the contract says. The blob is opened before the return: later deletion is no harm."""
+        with _translated(key):
+            if end is not None and end <= start:
+                return iter(())
+            if end is not None:
+                if end - start <= READ_CHUNK:
+                    return iter((bytes(obstore.get_range(self._store, key, start=start, end=end)),))
+                found = obstore.get(self._store, key, options={"range": (start, end)})
+            elif start:
+                found = obstore.get(self._store, key, options={"range": {"offset": start}})
+            else:
+                found = obstore.get(self._store, key)
+        return self._stream(key, found)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """As the contract says."""
+        for key in keys:
+            with _translated(key), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._store, key)
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """As the contract says; what is being written is not among them."""
+        now = datetime.now(UTC)
+        with _translated(""):
+            for page in obstore.list(self._store):
+                for found in page:
+                    age = (now - found["last_modified"]).total_seconds()
+                    yield found["path"], max(0, int(age))
+
+    def discard_unfinished(self, older_than_s: float) -> int:
+        """Removes the temporary files of a local store; a cloud store's own rules do it there."""
+        removed = 0
+        if self._folder is not None:
+            for path in self._folder.glob("*/*#*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime >= older_than_s:
+                        path.unlink()
+                        removed += 1
+        return removed
+
+    @staticmethod
+    def _stream(key: str, found: obstore.GetResult) -> Iterator[bytes]:
+        with _translated(key):
+            for chunk in found.stream(min_chunk_size=READ_CHUNK):
+                yield bytes(chunk)
+
+    def _sync(self, key: str) -> None:
+        """Makes a local file, its name, and its folder's name durable."""
+        if self._folder is None:
+            return
+        path = self._folder / key
+        _fsync(path)
+        _fsync(path.parent)
+        shard = path.parent.name
+        if shard not in self._synced_shards:
+            _fsync(self._folder)
+            self._synced_shards.add(shard)
+
+
+def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
+    """Deletes blobs that nothing points at: what a kill between two steps of a write left.
+
+    Only keys of `new_key`'s form count. Safe beside running writers: a blob is younger than
+    `older_than_s` until its row exists, and rows are read after the keys, uploads before objects,
+    which is the way that a blob goes.
+
+    Args:
+        catalog: Where the rows are.
+        blobs: What is swept.
+        older_than_s: Seconds that a blob may wait for its row; longer than any one write takes.
+
+    Returns:
+        How many blobs and unfinished pieces were removed.
+    """
+    stored = blobs.keys()
+    orphans = {key for key, age in stored if age >= older_than_s and _KEY.fullmatch(key)}
+    if orphans:
+        for upload in _all(catalog, UploadSession, ""):
+            orphans.difference_update(upload.parts)
+        for bucket in _all(catalog, Bucket, ""):
+            for found in _objects(catalog, bucket.name):
+                orphans.discard(found.blob_key)
+        blobs.delete(sorted(orphans))
+    return len(orphans) + blobs.discard_unfinished(older_than_s)
+
+
+def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
+    try:
+        yield from _all(catalog, StoredObject, bucket)
+    except errors.NotFound:  # the bucket was deleted meanwhile, and all in it
+        return
+
+
+def _all(catalog: Catalog, kind: type[R], parent: str) -> Iterator[R]:
+    token = ""
+    while True:
+        page = catalog.list(kind, parent, page_size=_SWEEP_PAGE, page_token=token)
+        yield from page.items
+        token = page.next_token
+        if not token:
+            return
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turns the store's errors into ours; what a caller's iterator raises passes."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"There is no blob {key}.") from error
+    except (BaseError, OSError) as error:
+        text = str(error)
+        if "os error 28" in text or "os error 122" in text or "No space left" in text:
+            raise errors.ResourceExhausted(
+                "The disk that holds the blobs is full; nothing of this request was stored. "
+                "Free some space and try again."
+            ) from error
+        raise errors.Unavailable(
+            f"The blob store did not answer ({_first_line(error)}); try again."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + "."
