@@ -1,0 +1,171 @@
+"""Fixtures that any test may use: a real server in a process of its own."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 60
+
+
+@dataclass
+class Server:
+    """A `tensordeck serve` process.
+
+    Attributes:
+        data_dir: Its data directory.
+        port: Its port; the same after a restart.
+        options: Further options of `serve`.
+    """
+
+    data_dir: Path
+    port: int
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """The address, plain HTTP."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of `tensordeck exec` for child processes."""
+        out = subprocess.run(
+            [
+                *tensordeck("env"),
+                "--data-dir",
+                str(self.data_dir),
+                "--port",
+                str(self.port),
+                "--format",
+                "json",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        return {**os.environ, **json.loads(out)}
+
+    @property
+    def token(self) -> str:
+        """A fresh access token of the owner."""
+        owner = json.loads((self.data_dir / "credentials" / "owner.json").read_text())
+        form = "&".join(
+            f"{key}={value}"
+            for key, value in {
+                "grant_type": "refresh_token",
+                "client_id": owner["client_id"],
+                "client_secret": owner["client_secret"],
+                "refresh_token": owner["refresh_token"],
+            }.items()
+        )
+        with urllib.request.urlopen(f"{self.url}/token", data=form.encode()) as reply:
+            return json.load(reply)["access_token"]
+
+    def start(self) -> "Server":
+        """Starts the process and waits until it takes calls."""
+        self.process = subprocess.Popen(
+            [
+                *tensordeck("serve"),
+                "--data-dir",
+                str(self.data_dir),
+                "--port",
+                str(self.port),
+                *self.options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("TENSORDECK_")},
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended: {self.process.stdout.read()}")
+            try:
+                with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as reply:
+                    if reply.status == 200:
+                        return self
+            except OSError:
+                # Wait for either output or a moment; the poll above sees an early death.
+                select.select([self.process.stdout], [], [], 0.05)
+        raise RuntimeError("the server did not take calls in time")
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def exec(self, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Runs a command under `tensordeck exec`."""
+        return subprocess.run(
+            [
+                *tensordeck("exec"),
+                "--data-dir",
+                str(self.data_dir),
+                "--port",
+                str(self.port),
+                "--",
+                *command,
+            ],
+            capture_output=True,
+            text=True,
+            **{"timeout": 280, **options},
+        )
+
+
+def tensordeck(command: str) -> list[str]:
+    """The command line of a Tensordeck command in this environment."""
+    return [sys.executable, "-m", "tensordeck", command]
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def make_server(data_dir: Path, *options: str) -> Server:
+    """A server that is not started yet."""
+    return Server(data_dir, free_port(), options)
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path) -> Iterator[Server]:
+    """A server of this test's own, which it may kill and restart."""
+    server = make_server(tmp_path / "data").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that tests share; each uses projects or instances of its own."""
+    server = make_server(tmp_path_factory.mktemp("server") / "data").start()
+    yield server
+    server.kill()
