@@ -132,6 +132,7 @@ class Server:
                 "--",
                 *command,
             ],
+            check=False,
             capture_output=True,
             text=True,
             **{"timeout": 280, **options},
