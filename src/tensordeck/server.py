@@ -124,7 +124,7 @@ class _Parts:
             https=sockets / "https",
             http=sockets / "http",
         )
-        dispatcher = _dispatcher(store, access)
+        dispatcher = make_dispatcher(store, access)
         self._grpc = GrpcServer(
             dispatcher,
             tls_socket=upstreams.grpc_tls,
@@ -214,7 +214,8 @@ def _uvicorn(app: HttpApp, **more: Any) -> uvicorn.Config:
     )
 
 
-def _dispatcher(store: Store, access: LocalAccess) -> Dispatcher:
+def make_dispatcher(store: Store, access: LocalAccess) -> Dispatcher:
+    """Every service of ours, behind one dispatcher."""
     operations = OperationsService(store)
     return Dispatcher(
         access,
@@ -269,4 +270,4 @@ def _shown_host(host: str) -> str:
     return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
 
 
-__all__ = ["Running", "run"]
+__all__ = ["Running", "make_dispatcher", "run"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from tensordeck import errors, protos
-from tensordeck.access import Access
+from tensordeck.access import Access, Caller
 from tensordeck.front.methods import Method
 from tensordeck.services.call import Call
 
@@ -51,11 +51,24 @@ class Dispatcher:
         )
         return handler
 
+    def authenticate(self, authorization: str | None) -> Caller:
+        """Says who calls; comes before anything else is read.
+
+        Raises:
+            errors.Unauthenticated: If the header's value is missing or no good.
+        """
+        try:
+            return self._access.authenticate(authorization)
+        except errors.TensordeckError:
+            raise
+        except Exception as error:
+            raise internal(error, "authentication") from error
+
     def call(
         self,
         method: Method,
         request: bytes | protos.Message,
-        authorization: str | None,
+        caller: Caller,
         version: str,
         transport: str,
     ) -> protos.Message | Iterator[protos.Message]:
@@ -64,7 +77,7 @@ class Dispatcher:
         Args:
             method: The row.
             request: Wire bytes (gRPC), or the message that REST put together.
-            authorization: The `Authorization` header's value.
+            caller: From `authenticate`.
             version: `v1` or `v1beta1`.
             transport: `grpc` or `rest`.
 
@@ -75,7 +88,6 @@ class Dispatcher:
             errors.TensordeckError: Whatever is wrong, with a message for the caller.
         """
         try:
-            caller = self._access.authenticate(authorization)
 
             def authorize(resource: str) -> None:
                 self._access.check(caller, method.permission, resource)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 
 from tensordeck import errors
+from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
 from tensordeck.front.methods import METHODS, VERSIONS, Method
 
@@ -88,15 +89,15 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
 
 
 def _handler(dispatcher: Dispatcher, method: Method, version: str) -> Any:
-    def authorization(context: Any) -> str | None:
+    def caller(context: Any) -> Caller:
         for key, value in context.invocation_metadata():
             if key == "authorization":
-                return value if isinstance(value, str) else None
-        return None
+                return dispatcher.authenticate(value if isinstance(value, str) else None)
+        return dispatcher.authenticate(None)
 
     def unary(request: bytes, context: Any) -> bytes | None:
         try:
-            reply = dispatcher.call(method, request, authorization(context), version, "grpc")
+            reply = dispatcher.call(method, request, caller(context), version, "grpc")
             data: bytes = reply.SerializeToString()  # type: ignore[union-attr]  # only streaming methods return iterators
         except errors.TensordeckError as error:
             _abort(context, error)
@@ -105,7 +106,7 @@ def _handler(dispatcher: Dispatcher, method: Method, version: str) -> Any:
 
     def stream(request: bytes, context: Any) -> Iterator[bytes]:
         try:
-            replies = dispatcher.call(method, request, authorization(context), version, "grpc")
+            replies = dispatcher.call(method, request, caller(context), version, "grpc")
             for reply in replies:
                 yield reply.SerializeToString()
         except errors.TensordeckError as error:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tensordeck import errors, protos
+from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
 from tensordeck.front.methods import METHODS, VERSIONS, Method
 from tensordeck.names import shown
@@ -86,10 +87,12 @@ class RestApi:
             .decode("latin-1")
         )
         route, variables = self._find(request.method, path)
+        caller = await to_thread.run_sync(
+            self._dispatcher.authenticate, request.headers.get("authorization")
+        )
         body = await _read_body(request)
-        authorization = request.headers.get("authorization")
         query = request.scope["query_string"]
-        return await to_thread.run_sync(self._run, route, variables, query, body, authorization)
+        return await to_thread.run_sync(self._run, route, variables, query, body, caller)
 
     def _find(self, verb: str, path: str) -> tuple[_Route, dict[str, str]]:
         for route in self._routes.get(verb, ()):
@@ -116,13 +119,11 @@ class RestApi:
         variables: Mapping[str, str],
         query: bytes,
         body: bytes,
-        authorization: str | None,
+        caller: Caller,
     ) -> Response:
         try:
             message = build_request(route.method, route.body, variables, query, body)
-            reply = self._dispatcher.call(
-                route.method, message, authorization, route.version, "rest"
-            )
+            reply = self._dispatcher.call(route.method, message, caller, route.version, "rest")
             if route.method.streaming:
                 content: Any = [protos.to_json(item) for item in _items(reply)]
             else:

@@ -1,0 +1,84 @@
+"""The method table agrees with itself, with the messages and with the services."""
+
+import pytest
+from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
+from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
+
+from tensordeck import protos
+from tensordeck.front.methods import METHODS, VERSIONS, Method
+
+PL = "projects/p/locations/us-central1"
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_request_has_the_fields_of_its_rules(method: Method) -> None:
+    descriptor = protos.message(method.request).DESCRIPTOR
+    for path in [method.resource, *(r.body for r in method.http if r.body not in ("", "*"))]:
+        fields = descriptor.fields_by_name
+        for part in path.split("."):
+            assert part in fields, f"{method.name}: {path}"
+            inner = fields[part].message_type
+            fields = inner.fields_by_name if inner else {}
+
+
+def test_every_tensorboard_rpc_of_the_client_is_there() -> None:
+    transport = TensorboardServiceClient.get_transport_class()
+    ours = {m.attribute for m in METHODS if m.service == "TensorboardService"}
+    rpcs = {
+        name
+        for name in vars(transport)
+        if "tensorboard" in name and not name.startswith("_") and name != "transport"
+    }
+
+    assert len(ours) == 30
+    assert rpcs <= ours
+
+
+def test_every_metadata_rpc_of_the_client_is_there() -> None:
+    transport = MetadataServiceClient.get_transport_class()
+    verbs = (
+        "create_",
+        "get_",
+        "list_",
+        "update_",
+        "delete_",
+        "purge_",
+        "add_",
+        "remove_",
+        "query_",
+    )
+    rpcs = {name for name in vars(transport) if name.startswith(verbs)}
+    mixins = {m.attribute for m in METHODS if "." in m.service}
+
+    ours = {m.attribute for m in METHODS if m.service == "MetadataService"}
+
+    assert rpcs - mixins <= ours
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_example_path_of_each_rule_reaches_that_rule_first(version: str) -> None:
+    rules = [(m, r) for m in METHODS for r in m.http]
+    for method, rule in rules:
+        example = rule.template.replace("{v}", version)
+        while "{" in example:
+            start, end = example.index("{"), example.index("}")
+            inner = example[start + 1 : end].split("=")[1].replace("**", "a/b").replace("*", "x")
+            example = example[:start] + inner + example[end + 1 :]
+        first = next(
+            m for m, r in rules if r.verb == rule.verb and r.pattern(version).fullmatch(example)
+        )
+        assert first.name == method.name, example
+
+
+def test_services_have_every_method_of_the_table(api) -> None:
+    missing = []
+    for method in METHODS:
+        if not api.dispatcher.serves(method):
+            missing.append(method.service)
+            continue
+        try:
+            api.dispatcher.handler(method)
+        except AttributeError:
+            missing.append(method.name)
+
+    assert missing == []
