@@ -2,7 +2,8 @@
 
 SQLite has one writer. `Database.write` hands work to one writer thread, which runs what is
 pending in one transaction, each piece in a savepoint of its own, and commits once: a single fsync
-serves many callers. A piece that raises is rolled back alone.
+serves many callers. A piece that raises is rolled back alone, and when the common commit fails
+every piece is tried again by itself.
 """
 
 import contextlib
@@ -10,19 +11,27 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
 
 from tensordeck import errors
+from tensordeck.settings import Settings
+from tensordeck.store import documents
+from tensordeck.store.database_errors import refused, translated
+
+__all__ = ["Database", "open_database"]
 
 T = TypeVar("T")
+Piece = tuple[Callable[[Connection], Any], "Future[Any]"]
+Outcome = tuple["Future[Any]", Any, BaseException | None]
 
 GROUP_LIMIT: Final = 128
 """At most this many pieces of work share a commit, so that the first does not wait long."""
+VACUUM_PAGES: Final = 1024
+"""Free pages that one step gives back: 4 MiB, some milliseconds in which no write starts."""
 
 
 class Database:
@@ -30,50 +39,87 @@ class Database:
 
     Args:
         path: The SQLite file; made when it is missing. Its folder must exist.
+
+    Raises:
+        errors.TensordeckError: If the file can't be opened or is no database.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine: Engine = create_engine(
             f"sqlite:///{path}",
-            connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 30},
+            connect_args={
+                "check_same_thread": False,
+                "isolation_level": None,  # transactions are begun and ended by us alone
+                "timeout": 30,
+                "cached_statements": 512,
+            },
+            json_serializer=documents.dumps,
+            json_deserializer=documents.loads,
             pool_size=16,
             max_overflow=48,
         )
         event.listen(self.engine, "connect", _configure)
-        event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN"))
-        self._queue: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        event.listen(self.engine, "begin", _begin)
+        self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._closed = False
+        self._finished = False
+        self._reclaim = threading.Event()
+        with translated():
+            self._connection = self.engine.connect().execution_options(begin="")
+            self._connection.begin()  # for SQLAlchemy only: `_commit_group` runs the real ones
+            driver = self._connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise TypeError("Only SQLite is spoken here.")
+        self._driver = driver
+        self._driver.execute("PRAGMA cache_size = -65536")
         self._writer = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
         self._writer.start()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection inside one read transaction: all its queries see the same moment."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
+        """A connection inside one read transaction: all its queries see the same moment.
+
+        Raises:
+            errors.Unavailable: If no connection became free in time, or the database is away.
+        """
+        with translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a write transaction; returns its result once that is durable.
 
-        `work` must only use the connection it is given. It may be called again if the group it
-        was in could not be committed.
+        `work` must only use the connection it is given, not this database. Its
+        `connection.connection.driver_connection` is the driver's own, for hot paths. It may be
+        called again if the group it was in could not be committed.
 
         Raises:
             errors.ResourceExhausted: If the disk is full.
             errors.Unavailable: If the database is closed or can't be reached.
         """
+        if threading.current_thread() is self._writer:
+            raise RuntimeError("A write was asked for inside a write, which would never end.")
         return self.submit(work).result()
 
     def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
         """As `write`, without waiting."""
-        if self._closed:
-            raise errors.Unavailable("The store is shutting down; try again.")
         future: Future[T] = Future()
+        if self._closed:
+            future.set_exception(_closing())
+            return future
         self._queue.put((work, future))
+        if self._finished:  # closed in between: nobody else empties the queue now
+            self._refuse_pending()
         return future
+
+    def give_back_space(self) -> None:
+        """Asks for the pages that deletions freed to be cut off the file, soon and in small steps.
+
+        Returns at once; writes go on in between.
+        """
+        if not self._closed and not self._reclaim.is_set():
+            self._reclaim.set()
+            self._queue.put((_nothing, Future()))  # wakes an idle writer
 
     def close(self) -> None:
         """Finishes what is pending and closes every connection."""
@@ -81,87 +127,173 @@ class Database:
             self._closed = True
             self._queue.put(None)
             self._writer.join()
+            self._finished = True
+            self._refuse_pending()
+            self._connection.close()
             self.engine.dispose()
 
-    def _write_groups(self) -> None:
-        stop = False
-        while not stop:
-            first = self._queue.get()
-            group = [] if first is None else [first]
-            stop = first is None
-            while group and len(group) < GROUP_LIMIT:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    stop = True
-                    break
-                group.append(item)
-            if group:
-                self._write_group(group)
+    def _refuse_pending(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (piece := self._queue.get_nowait()) is not None:
+                    piece[1].set_exception(_closing())
 
-    def _write_group(self, group: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
+    def _write_groups(self) -> None:
+        """The writer thread's life: take what is pending, commit it, again."""
+        take, take_now = self._queue.get, self._queue.get_nowait
+        piece = take()
+        while piece is not None:
+            group = [piece]
+            try:
+                while len(group) < GROUP_LIMIT and (piece := take_now()) is not None:
+                    group.append(piece)
+            except queue.Empty:
+                pass
+            self._write_group(group)
+            while piece is not None and self._reclaim.is_set():
+                self._vacuum()
+                try:
+                    piece = take_now()
+                except queue.Empty:
+                    continue
+                break
+            else:
+                if piece is not None:
+                    piece = take()
+
+    def _write_group(self, group: list[Piece]) -> None:
         try:
-            with _translated(), self.engine.connect() as connection:
-                with connection.begin():
-                    for work, future in group:
-                        try:
-                            with connection.begin_nested():
-                                result = work(connection)
-                        except OperationalError:
-                            raise
-                        except Exception as error:  # noqa: BLE001 -- handed to the caller
-                            future.set_exception(_translate(error))
-                        else:
-                            done.append((future, result))
-        except Exception as error:  # noqa: BLE001 -- handed to every caller of the group
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for future, result in done:
-                future.set_result(result)
+            outcomes = self._commit_group(group)
+        except BaseException as error:  # noqa: BLE001 -- handed to the callers; the writer lives on
+            if len(group) > 1:  # one of them may be too big for the disk: the rest need not fail
+                for piece in group:
+                    self._write_group([piece])
+                return
+            outcomes = [(group[0][1], None, refused(error) or error)]
+            if isinstance(outcomes[0][2], errors.ResourceExhausted):
+                self._shrink_log()
+        for future, result, failure in outcomes:
+            with contextlib.suppress(InvalidStateError):  # its caller gave up waiting
+                if failure is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(failure)
+
+    def _commit_group(self, group: list[Piece]) -> list[Outcome]:
+        """Runs pieces in one transaction.
+
+        Outcomes are told after the commit only: a piece may have failed because of what another
+        one wrote, which counts only if it stays.
+        """
+        execute, connection = self._driver.execute, self._connection
+        outcomes: list[Outcome] = []
+        alone = len(group) == 1
+        execute("BEGIN IMMEDIATE")
+        try:
+            for work, future in group:
+                if not alone:
+                    execute("SAVEPOINT piece")
+                try:
+                    outcomes.append((future, work(connection), None))
+                except BaseException as error:
+                    if alone or not self._driver.in_transaction:
+                        raise
+                    execute("ROLLBACK TO piece")
+                    outcomes.append((future, None, refused(error) or error))
+                if not alone:
+                    execute("RELEASE piece")
+            execute("COMMIT")
+        except BaseException:
+            if self._driver.in_transaction:
+                execute("ROLLBACK")
+            raise
+        return outcomes
+
+    def _vacuum(self) -> None:
+        """One step of giving free pages back; clears the request when there is nothing left."""
+        try:
+            execute = self._driver.execute
+            execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            if execute("PRAGMA freelist_count").fetchone()[0] == 0:
+                self._reclaim.clear()
+                self._shrink_log()
+        except sqlite3.Error:
+            # Space that can't be given back now (a full disk) is asked for by the next deletion.
+            self._reclaim.clear()
+
+    def _shrink_log(self) -> None:
+        """Moves the write-ahead log into the database and cuts it, if no reader needs it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._driver.execute("PRAGMA busy_timeout = 0")
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._driver.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+BUSY_MS: Final = 30_000
+
+
+def open_database(settings: Settings) -> Database:
+    """Opens the settings' database, which is made or brought up to date as needed.
+
+    Raises:
+        errors.FailedPrecondition: If it is damaged, can't be opened, was written by a newer
+            version, or is another program's.
+        errors.InvalidArgument: If the URL names a database that is not spoken.
+    """
+    from tensordeck.store.migrations import bring_up_to_date  # noqa: PLC0415 -- it imports us
+
+    if not settings.database_url:
+        path = settings.data_dir / "tensordeck.db"
+    elif settings.database_url.startswith("sqlite:///"):
+        path = Path(settings.database_url.removeprefix("sqlite:///"))
+    else:
+        scheme = settings.database_url.partition(":")[0]
+        raise errors.InvalidArgument(
+            f"database-url: {scheme} is not supported by this version; leave it out to keep the "
+            "data in an SQLite file in the data directory."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = Database(path)
+        try:
+            bring_up_to_date(database)
+        except BaseException:
+            database.close()
+            raise
+    except OSError as error:
+        raise errors.FailedPrecondition(
+            f"{path.parent} can't be used for data: {error.strerror}."
+        ) from error
+    except (errors.Internal, errors.Unavailable) as error:
+        raise errors.FailedPrecondition(f"{path} can't be opened: {error}") from error
+    return database
+
+
+def _nothing(_connection: Connection) -> None:
+    """The work that only wakes the writer."""
+
+
+def _closing() -> errors.Unavailable:
+    return errors.Unavailable("The store is shutting down; try again.")
+
+
+def _begin(connection: Connection) -> None:
+    statement = connection.get_execution_options().get("begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in (
+        f"busy_timeout = {BUSY_MS}",
         "auto_vacuum = INCREMENTAL",  # before the first table: lets a deletion give space back
         "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL may lose the last commits when the power goes
         "foreign_keys = ON",
-        "busy_timeout = 30000",
-        "cache_size = -32768",
+        "cache_size = -8192",
         "temp_store = MEMORY",
+        "journal_size_limit = 16777216",  # a log that a long read made grow is cut again
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turns the driver's errors into ours."""
-    try:
-        yield
-    except DatabaseError as error:
-        raise _translate(error) from error
-
-
-def _translate(error: Exception) -> Exception:
-    if not isinstance(error, DatabaseError):
-        return error
-    text = str(error.orig)
-    if "disk is full" in text or "disk I/O error" in text:
-        return errors.ResourceExhausted(
-            "The disk that holds the store is full; nothing of this request was written. "
-            "Free some space and try again."
-        )
-    if "malformed" in text or "not a database" in text:
-        return errors.Internal(
-            f"The database is damaged ({text}). Stop the server and restore a backup."
-        )
-    if isinstance(error, OperationalError):
-        return errors.Unavailable(f"The database did not answer ({text}); try again.")
-    return error

@@ -25,7 +25,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 metadata: Final = MetaData(
     naming_convention={
@@ -39,27 +38,27 @@ metadata: Final = MetaData(
 PrimaryKey: Final = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows itself only when the type is INTEGER; it is 64 bits wide there."""
 String: Final = Text().with_variant(Text(collation="C"), "postgresql")
-Document: Final = JSON().with_variant(JSONB(), "postgresql")
+Document: Final = JSON()
 
 
 def _text(name: str) -> Column[Any]:
-    return Column(name, String, nullable=False, server_default="")
+    return Column(name, String, nullable=False)
 
 
 def _document(name: str) -> Column[Any]:
-    return Column(name, Document, nullable=False, server_default="{}")
+    return Column(name, Document, nullable=False)
 
 
 def _number(name: str) -> Column[Any]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
+    return Column(name, BigInteger, nullable=False)
 
 
 def _binary(name: str) -> Column[Any]:
-    return Column(name, LargeBinary, nullable=False, server_default="")
+    return Column(name, LargeBinary, nullable=False)
 
 
 def _flag(name: str) -> Column[Any]:
-    return Column(name, Boolean, nullable=False, server_default="0")
+    return Column(name, Boolean, nullable=False)
 
 
 def _parent(table: Table) -> Column[Any]:

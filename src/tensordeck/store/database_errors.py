@@ -1,0 +1,65 @@
+"""What the driver's errors mean to a caller.
+
+SQLite's result codes: https://www.sqlite.org/rescode.html.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+import sqlalchemy.exc
+
+from tensordeck import errors
+
+__all__ = ["refused", "translated"]
+
+DISK_FULL: Final = frozenset(
+    {
+        "SQLITE_FULL",
+        # A quota or a file size limit, which the operating system does not call "full".
+        "SQLITE_IOERR_WRITE",
+        "SQLITE_IOERR_FSYNC",
+        "SQLITE_IOERR_DIR_FSYNC",
+        "SQLITE_IOERR_TRUNCATE",
+        "SQLITE_IOERR_SHMSIZE",
+        "SQLITE_IOERR_SHMMAP",
+    }
+)
+DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+AWAY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
+
+
+def refused(error: BaseException) -> errors.TensordeckError | None:
+    """Turns an error of SQLAlchemy or its driver into one of ours; None for any other error."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return errors.Unavailable("Too many requests read the database at once; try again.")
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if not isinstance(cause, sqlite3.Error):
+        if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+            return errors.Internal(f"The database layer failed ({type(error).__name__}).")
+        return None
+    name = getattr(cause, "sqlite_errorname", None) or ""
+    if name in DISK_FULL:
+        return errors.ResourceExhausted(
+            "The disk that holds the store is full; nothing of this request was written. "
+            "Free some space and try again."
+        )
+    if name.startswith(DAMAGED):
+        return errors.Internal(
+            f"The database is damaged ({cause}). Stop the server and restore a backup."
+        )
+    if name == "SQLITE_TOOBIG" or isinstance(cause, sqlite3.DataError):
+        return errors.InvalidArgument("A value of this request is too big to store.")
+    if name.startswith(AWAY):
+        return errors.Unavailable(f"The database did not answer ({cause}); try again.")
+    return errors.Internal(f"The database refused a statement ({name or type(cause).__name__}).")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Lets no error of the driver out as such."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+        raise refused(error) or error from error

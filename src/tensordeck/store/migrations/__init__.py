@@ -1,0 +1,69 @@
+"""The schema's history: one file a step in `versions/`, run by Alembic when a store is opened.
+
+A step that was released is never edited. Its file starts with its number, `0001_catalog.py`, and
+the largest number is what this version of Tensordeck needs.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from tensordeck import errors
+from tensordeck.store.database import Database
+
+__all__ = ["bring_up_to_date", "head", "migrate"]
+
+FOLDER = Path(__file__).parent
+
+
+def head() -> str:
+    """The number of the newest step that this version knows, e.g. `0002`."""
+    return max(path.name[:4] for path in (FOLDER / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def bring_up_to_date(database: Database) -> None:
+    """Runs the steps that a database lacks: all of them in a new one, mostly none.
+
+    Raises:
+        errors.FailedPrecondition: If a newer version wrote it, or it is no Tensordeck database.
+    """
+    with database.read() as connection:
+        stored = _revision(connection)
+    if stored == (newest := head()):
+        return
+    if stored > newest:
+        raise errors.FailedPrecondition(
+            f"{database.path} was written by a newer version of Tensordeck (schema {stored}; this "
+            f"version knows {newest}). Install that version again, or restore an older backup."
+        )
+    database.write(migrate)
+
+
+def migrate(connection: Connection, target: str = "head") -> None:
+    """Runs the missing steps inside the caller's transaction.
+
+    Args:
+        connection: In a write transaction.
+        target: The step to stop at.
+    """
+    # Alembic costs more to import than an up-to-date store costs to open.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)
+
+
+def _revision(connection: Connection) -> str:
+    """The step that a database is at; empty for a new one."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+    if tables:
+        raise errors.FailedPrecondition(
+            f"{connection.engine.url.database} is a database, but not one of Tensordeck's. "
+            "Name another data directory."
+        )
+    return ""
