@@ -1,0 +1,89 @@
+"""Event files: one writer's log, read from a position and again when it has grown."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+
+from tensordeck.ingest.summaries import Point, SummaryDecoder
+from tensordeck.ingest.tfrecord import CorruptRecord, read_records
+
+__all__ = ["EventFile", "is_event_file"]
+
+log = logging.getLogger(__name__)
+
+_HEAD: Final = 64
+
+
+def is_event_file(name: str) -> bool:
+    """Says whether a file's name is an event file's, by TensorBoard's rule.
+
+    Profilers leave an empty `.profile-empty` file to mark a run; it has no events.
+    """
+    return "tfevents" in name and not name.endswith(".profile-empty")
+
+
+class EventFile:
+    """An event file and how far it was read.
+
+    - A truncated tail ends a reading; the next one continues there once it is whole.
+    - A corrupt record ends the file for good (`dead`), with one warning that names the place.
+    - A file that was replaced by another of the same name is read from its start.
+
+    Attributes:
+        path: Where it lies.
+        position: The offset behind the last record whose points were all handed out.
+        head: A checksum of the file's first bytes: tells a grown file from a replaced one.
+        dead: Whether a corrupt record ended it.
+    """
+
+    def __init__(self, path: Path, position: int = 0, head: int | None = None) -> None:
+        self.path = path
+        self.position = position
+        self.head = head
+        self.dead = False
+        self._size = -1
+
+    def may_have_grown(self) -> bool:
+        """Says whether a reading could bring something new; costs one look at the file's size."""
+        try:
+            return not self.dead and self.path.stat().st_size != (
+                self.position if self._size < 0 else self._size
+            )
+        except OSError:
+            return False
+
+    def points(self, decoder: SummaryDecoder) -> Iterator[Point]:
+        """Reads what is new since the last reading.
+
+        The position moves behind a record once its last point was taken: a reading that is given
+        up in between repeats that record's points the next time.
+        """
+        try:
+            size = self.path.stat().st_size
+            if self.dead or size == self._size:
+                return
+            with self.path.open("rb") as stream:
+                head = stream.read(_HEAD)
+                self._notice_replacement(size, head)
+                for end, record in read_records(stream, self.position):
+                    yield from decoder.points(record)
+                    self.position = end
+            if len(head) == _HEAD:
+                self.head = google_crc32c.value(head)
+            self._size = size
+        except CorruptRecord as error:
+            self.dead = True
+            log.warning("%s: %s; the rest of this file is ignored.", self.path, error)
+        except OSError as error:  # deleted or made unreadable meanwhile: other files go on
+            log.warning("%s can't be read: %s.", self.path, error.strerror or error)
+            self._size = -1
+
+    def _notice_replacement(self, size: int, head: bytes) -> None:
+        """Starts again when this is not the file that was read before."""
+        same = self.head is None or (len(head) == _HEAD and google_crc32c.value(head) == self.head)
+        if size < self.position or not same:
+            log.warning("%s was replaced; it is read from its start.", self.path)
+            self.position, self.head = 0, None

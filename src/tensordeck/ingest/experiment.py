@@ -1,0 +1,320 @@
+"""An experiment on the server, as an uploader writes to it: runs, series, points, blobs."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tensordeck import errors, protos
+from tensordeck.ingest.connection import Connection
+from tensordeck.ingest.log_directory import run_id
+from tensordeck.ingest.summaries import Series, ValueType
+
+__all__ = ["Columns", "Experiment", "Run"]
+
+log = logging.getLogger(__name__)
+
+Value = float | bytes | tuple[bytes, ...]
+Columns = dict[int, tuple[float, Value]]
+"""A series' points: wall time and value by step."""
+
+POINTS_PER_REQUEST: Final = 5000
+_BYTES_PER_REQUEST: Final = 4 << 20
+_CREATED_PER_REQUEST: Final = 1000
+_CONCURRENT_REQUESTS: Final = 4
+_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of Timestamp's range
+_IMAGE_TYPES: Final = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+
+
+@dataclass(slots=True)
+class Run:
+    """A run on the server.
+
+    Attributes:
+        name: Its full resource name.
+        created: When it was created, as the server says it.
+        is_new: Whether this upload made it: it then has no series yet.
+        series: What is known of its series, by tag; filled by `Experiment.load_series`.
+        ids: The series' full names by tag.
+        refused: Tags that the server would not take, with a warning given already.
+    """
+
+    name: str
+    created: str
+    is_new: bool
+    series: dict[str, Series] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+
+class Experiment:
+    """One experiment and its runs. Not thread-safe, but its requests run in parallel.
+
+    Attributes:
+        name: Its full resource name.
+        created: When it was created, as the server says it.
+        runs: The runs by display name, which is the log directory's name of them.
+    """
+
+    def __init__(self, connection: Connection, tensorboard: str, experiment_id: str) -> None:
+        """Opens an experiment; makes it if there is none.
+
+        Raises:
+            errors.NotFound: If the instance does not exist.
+            errors.InvalidArgument: If the id is not a valid one.
+        """
+        self._connection = connection
+        board = connection.call(
+            "GetTensorboard",
+            protos.message("GetTensorboardRequest")(name=tensorboard),
+            "Tensorboard",
+        )
+        self._bucket, _, folder = board.blob_storage_path_prefix.partition("/")
+        self._folder = f"{folder}/" if folder else ""
+        self.name = f"{tensorboard}/experiments/{experiment_id}"
+        experiment = self._get_or_create(tensorboard, experiment_id)
+        self.created = _time_text(experiment.create_time)
+        self.runs: dict[str, Run] = {}
+        self._load_runs()
+
+    def add_runs(self, names: Iterable[str]) -> None:
+        """Makes the runs that do not exist yet."""
+        missing = [name for name in names if name not in self.runs]
+        taken = {run.name.rpartition("/")[2] for run in self.runs.values()}
+        create = protos.message("CreateTensorboardRunRequest")
+        requests = []
+        for name in missing:
+            identifier = run_id(name, taken)
+            taken.add(identifier)
+            requests.append(
+                create(
+                    parent=self.name,
+                    tensorboard_run={"display_name": name},
+                    tensorboard_run_id=identifier,
+                )
+            )
+        for part in _parts(requests, _CREATED_PER_REQUEST):
+            reply = self._connection.call(
+                "BatchCreateTensorboardRuns",
+                protos.message("BatchCreateTensorboardRunsRequest")(
+                    parent=self.name, requests=part
+                ),
+                "BatchCreateTensorboardRunsResponse",
+            )
+            for run in reply.tensorboard_runs:
+                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), True)
+
+    def load_series(self, run: Run) -> None:
+        """Reads which series a run has already."""
+        request = protos.message("ListTensorboardTimeSeriesRequest")(
+            parent=run.name, page_size=1000
+        )
+        for series in self._listed("ListTensorboardTimeSeries", request, "tensorboard_time_series"):
+            run.ids[series.display_name] = series.name
+            run.series[series.display_name] = Series(
+                series.display_name,
+                ValueType(series.value_type),
+                series.plugin_name,
+                series.plugin_data,
+                series.description,
+            )
+
+    def write(self, points: Mapping[tuple[str, Series], Columns]) -> None:
+        """Writes points; returns when the server has acknowledged all.
+
+        Args:
+            points: By run (its display name) and series.
+
+        Raises:
+            errors.TensordeckError: What the server answered. Some points may be stored; writing
+                them again does no harm.
+        """
+        self.add_runs(dict.fromkeys(run for run, _ in points))
+        self._add_series(points)
+        with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
+            self._put_blobs(points, pool)
+            for done in [pool.submit(self._send, request) for request in self._requests(points)]:
+                done.result()
+
+    def _get_or_create(self, tensorboard: str, experiment_id: str) -> Any:
+        get = protos.message("GetTensorboardExperimentRequest")(name=self.name)
+        create = protos.message("CreateTensorboardExperimentRequest")(
+            parent=tensorboard,
+            tensorboard_experiment={"display_name": experiment_id},
+            tensorboard_experiment_id=experiment_id,
+        )
+        try:
+            return self._connection.call("GetTensorboardExperiment", get, "TensorboardExperiment")
+        except errors.NotFound:
+            try:
+                return self._connection.call(
+                    "CreateTensorboardExperiment", create, "TensorboardExperiment"
+                )
+            except errors.AlreadyExists:  # another uploader was faster
+                return self._connection.call(
+                    "GetTensorboardExperiment", get, "TensorboardExperiment"
+                )
+
+    def _load_runs(self) -> None:
+        request = protos.message("ListTensorboardRunsRequest")(parent=self.name, page_size=1000)
+        for run in self._listed("ListTensorboardRuns", request, "tensorboard_runs"):
+            self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), False)
+
+    def _listed(self, method: str, request: Any, items: str) -> Iterator[Any]:
+        """Goes through all pages of a list."""
+        while True:
+            page = self._connection.call(method, request, f"{method}Response")
+            yield from getattr(page, items)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def _add_series(self, points: Iterable[tuple[str, Series]]) -> None:
+        """Makes the series that do not exist yet; sorts out those that can't be written."""
+        wanted: list[tuple[Run, Series]] = []
+        for run_display_name, series in points:
+            run = self.runs[run_display_name]
+            have = run.series.get(series.tag)
+            if have is None:
+                wanted.append((run, series))
+            elif have.value_type is not series.value_type and series.tag not in run.refused:
+                run.refused.add(series.tag)
+                log.warning(
+                    "%s has %r as a series of %s: its values of kind %s are skipped.",
+                    run.name,
+                    series.tag,
+                    have.value_type.name,
+                    series.value_type.name,
+                )
+        for part in _parts(wanted, _CREATED_PER_REQUEST):
+            self._create_series(part)
+
+    def _create_series(self, wanted: list[tuple[Run, Series]]) -> None:
+        create = protos.message("CreateTensorboardTimeSeriesRequest")
+        requests = [
+            create(
+                parent=run.name,
+                tensorboard_time_series={
+                    "display_name": series.tag,
+                    "value_type": int(series.value_type),
+                    "plugin_name": series.plugin_name,
+                    "plugin_data": series.plugin_data,
+                    "description": series.description,
+                },
+            )
+            for run, series in wanted
+        ]
+        reply = self._connection.call(
+            "BatchCreateTensorboardTimeSeries",
+            protos.message("BatchCreateTensorboardTimeSeriesRequest")(
+                parent=self.name, requests=requests
+            ),
+            "BatchCreateTensorboardTimeSeriesResponse",
+        )
+        for (run, series), made in zip(wanted, reply.tensorboard_time_series, strict=True):
+            run.series[series.tag] = series
+            run.ids[series.tag] = made.name
+
+    def _put_blobs(
+        self, points: Mapping[tuple[str, Series], Columns], pool: ThreadPoolExecutor
+    ) -> None:
+        """Uploads the blobs of all points, each content once a series."""
+        jobs = {}
+        for (run_display_name, series), columns in points.items():
+            run = self.runs[run_display_name]
+            if series.value_type is not ValueType.BLOB_SEQUENCE or series.tag in run.refused:
+                continue
+            for _, blobs in columns.values():
+                assert isinstance(blobs, tuple)  # noqa: S101 -- what BLOB_SEQUENCE means
+                for blob in blobs:
+                    jobs[self._object_name(run.ids[series.tag], _blob_id(blob))] = blob
+        futures = [
+            pool.submit(self._connection.put_object, self._bucket, name, blob, _content_type(blob))
+            for name, blob in jobs.items()
+        ]
+        for future in futures:
+            future.result()
+
+    def _object_name(self, series: str, blob_id: str) -> str:
+        """Where the official uploader puts a blob: below instance, experiment, run and series."""
+        parts = series.split("/")
+        tensorboard, experiment, run, time_series = parts[5::2]
+        return f"{self._folder}tensorboard-{tensorboard}/{experiment}/{run}/{time_series}/{blob_id}"
+
+    def _requests(self, points: Mapping[tuple[str, Series], Columns]) -> Iterator[Any]:
+        """Packs points into as few requests as the limits allow."""
+        write = protos.message("WriteTensorboardExperimentDataRequest")
+        request, count, size = write(tensorboard_experiment=self.name), 0, 0
+        for (run_display_name, series), columns in points.items():
+            run = self.runs[run_display_name]
+            if series.tag in run.refused:
+                continue
+            data = None
+            for step, (wall_time, value) in columns.items():
+                weight = len(value) if isinstance(value, bytes) else 0
+                if count == POINTS_PER_REQUEST or (count and size + weight > _BYTES_PER_REQUEST):
+                    yield request
+                    request, count, size = write(tensorboard_experiment=self.name), 0, 0
+                    data = None
+                if data is None:
+                    data = _series_data(request, run, series)
+                _set(data.values.add(step=step), wall_time, value)
+                count, size = count + 1, size + weight
+        if count:
+            yield request
+
+    def _send(self, request: Any) -> None:
+        self._connection.call(
+            "WriteTensorboardExperimentData", request, "WriteTensorboardExperimentDataResponse"
+        )
+
+
+def _series_data(request: Any, run: Run, series: Series) -> Any:
+    """The place for a series' points in a request: below its run, which may be there already."""
+    runs = request.write_run_data_requests
+    if not runs or runs[-1].tensorboard_run != run.name:
+        runs.add(tensorboard_run=run.name)
+    return runs[-1].time_series_data.add(
+        tensorboard_time_series_id=run.ids[series.tag].rpartition("/")[2],
+        value_type=int(series.value_type),
+    )
+
+
+def _set(point: Any, wall_time: float, value: Value) -> None:
+    """Fills in a point. A wall time that no Timestamp can hold is left out."""
+    if math.isfinite(wall_time) and 0 <= wall_time < _LAST_SECOND:
+        seconds, nanos = divmod(round(wall_time * 1_000_000_000), 1_000_000_000)
+        point.wall_time.seconds = seconds
+        point.wall_time.nanos = nanos
+    if isinstance(value, float):
+        point.scalar.value = value
+    elif isinstance(value, bytes):
+        point.tensor.value = value
+    else:
+        for blob in value:
+            point.blobs.values.add(id=_blob_id(blob))
+        point.blobs.SetInParent()
+
+
+def _blob_id(blob: bytes) -> str:
+    """A blob's id: a hash of its content, so that uploading it again stores nothing new."""
+    return hashlib.blake2b(blob, digest_size=16).hexdigest()
+
+
+def _content_type(blob: bytes) -> str:
+    for start, name in _IMAGE_TYPES.items():
+        if blob.startswith(start):
+            return name
+    return "application/octet-stream"
+
+
+def _time_text(timestamp: Any) -> str:
+    return f"{timestamp.seconds}.{timestamp.nanos:09d}"
+
+
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
