@@ -5,19 +5,23 @@ its owner: a refresh token) and `service_account` (a private key). Both are exch
 server's token endpoint for a short-lived token; RFC 6749 section 6 and RFC 7523.
 """
 
+import http.client
 import json
+import ssl
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any, Final
-
-import httpx
 
 from tensordeck.errors import InvalidArgument, Unauthenticated, Unavailable
 
 __all__ = ["BearerToken"]
 
 _EARLY: Final = 60.0
+_TIMEOUT: Final = 20.0
 _KINDS: Final = {
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
     "service_account": ("client_email", "private_key", "private_key_id"),
@@ -27,20 +31,23 @@ _KINDS: Final = {
 class BearerToken:
     """A token that is fetched when needed and renewed before it expires. Thread-safe."""
 
-    def __init__(self, credentials: Path, endpoint: str, http: httpx.Client) -> None:
+    def __init__(self, credentials: Path, endpoint: str, verify: ssl.SSLContext) -> None:
         """Reads the credentials.
 
         Args:
             credentials: The file.
             endpoint: URL of the token endpoint.
-            http: How to reach it.
+            verify: How to check the server's certificate.
 
         Raises:
             InvalidArgument: If the file is missing or of no known kind.
         """
         self._fields = _read(credentials)
         self._endpoint = endpoint
-        self._http = http
+        # Not through a proxy: `tensordeck exec` makes the server itself every program's proxy.
+        self._http = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=verify)
+        )
         self._lock = threading.Lock()
         self._token = ""
         self._expires = 0.0
@@ -63,21 +70,24 @@ class BearerToken:
             self._expires = 0.0
 
     def _renew(self) -> None:
+        form = urllib.parse.urlencode(self._grant()).encode()
         try:
-            reply = self._http.post(self._endpoint, data=self._grant())
-        except httpx.TransportError as error:
-            raise Unavailable(f"No answer from {self._endpoint}: {error}") from error
-        if reply.status_code >= 500:
-            raise Unavailable(f"{self._endpoint} answers {reply.status_code}.")
-        try:
-            body: dict[str, Any] = reply.raise_for_status().json()
+            with self._http.open(self._endpoint, form, timeout=_TIMEOUT) as reply:
+                body: dict[str, Any] = json.load(reply)
             self._token = body["access_token"]
             self._expires = time.monotonic() + float(body.get("expires_in", 3600))
-        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise Unavailable(f"{self._endpoint} answers {error.code}.") from error
             raise Unauthenticated(
-                f"{self._endpoint} refuses these credentials (HTTP {reply.status_code}). "
+                f"{self._endpoint} refuses these credentials (HTTP {error.code}). "
                 "Use the file of this very server: DATA_DIR/credentials/owner.json."
             ) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise Unavailable(f"No answer from {self._endpoint}: {reason}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unauthenticated(f"{self._endpoint} is not a token endpoint: {error!r}") from error
 
     def _grant(self) -> dict[str, str]:
         fields = self._fields

@@ -1,4 +1,4 @@
-"""A connection to a server's public API: gRPC for calls, HTTP for objects.
+"""A connection to a server's public API, by gRPC.
 
 It speaks the same protocol as the official client, with the raw messages of `protos`, so that
 uploading and exporting need no cloud library. Calls are retried while the server is away.
@@ -7,15 +7,14 @@ uploading and exporting need no cloud library. Calls are retried while the serve
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import grpc
-import httpx
 import tenacity
 
 from tensordeck import errors, protos
@@ -98,10 +97,7 @@ class Connection:
             )
         else:
             self._channel = grpc.insecure_channel(where, options)
-        self._http = httpx.Client(
-            verify=verify, trust_env=False, timeout=httpx.Timeout(60.0, connect=10.0)
-        )
-        self._token = BearerToken(target.credentials, f"{self._url}/token", self._http)
+        self._token = BearerToken(target.credentials, f"{self._url}/token", verify)
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +113,6 @@ class Connection:
     def close(self) -> None:
         """Closes the sockets."""
         self._channel.close()
-        self._http.close()
 
     def call(self, method: str, request: Any, reply: str) -> Any:
         """Calls a method of the TensorboardService.
@@ -149,32 +144,22 @@ class Connection:
 
         return self._retried(attempt)
 
-    def put_object(self, bucket: str, name: str, data: bytes, content_type: str) -> None:
-        """Stores an object by the Cloud Storage JSON API (a simple upload).
+    def pages(self, method: str, request: Any) -> Iterator[Any]:
+        """Calls a method that answers in pages, until the last one.
 
-        Raises:
-            errors.TensordeckError: As `call`.
+        Args:
+            method: Its name; the reply's type is called like it.
+            request: The first page's request; its `page_token` is changed.
+
+        Yields:
+            The replies.
         """
-
-        def attempt() -> None:
-            try:
-                reply = self._http.post(
-                    f"{self._url}/upload/storage/v1/b/{quote(bucket, safe='')}/o",
-                    params={"uploadType": "media", "name": name},
-                    content=data,
-                    headers={
-                        "authorization": self._token.header(),
-                        "content-type": content_type,
-                    },
-                )
-            except httpx.TransportError as error:
-                raise errors.Unavailable(f"No answer from {self._url}: {error}") from error
-            if reply.status_code >= 400:
-                raise self._as_ours(
-                    _GRPC_CODE.get(reply.status_code, 13), f"gs://{bucket}/{name}: {reply.text}"
-                )
-
-        self._retried(attempt)
+        while True:
+            page = self.call(method, request, f"{method}Response")
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def _as_ours(self, code: int, text: str) -> errors.TensordeckError:
         """The error of a gRPC code; a refused token is forgotten, so that a retry renews it."""
@@ -215,6 +200,3 @@ _ERRORS: Final = {kind.grpc_code: kind for kind in errors.TensordeckError.__subc
     2: errors.Unavailable,  # UNKNOWN: the connection broke under the call
     4: errors.Unavailable,  # DEADLINE_EXCEEDED
 }
-_GRPC_CODE: Final = {
-    400: 3, 401: 16, 403: 7, 404: 5, 408: 14, 409: 10, 412: 9, 429: 8, 502: 14, 503: 14, 504: 14,
-}  # fmt: skip

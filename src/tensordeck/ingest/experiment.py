@@ -13,7 +13,7 @@ from tensordeck.ingest.connection import Connection
 from tensordeck.ingest.log_directory import run_id
 from tensordeck.ingest.summaries import Series, ValueType
 
-__all__ = ["Columns", "Experiment", "Run"]
+__all__ = ["Columns", "Experiment", "Run", "size_of"]
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ _BYTES_PER_REQUEST: Final = 4 << 20
 _CREATED_PER_REQUEST: Final = 1000
 _CONCURRENT_REQUESTS: Final = 4
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of Timestamp's range
-_IMAGE_TYPES: Final = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 
 
 @dataclass(slots=True)
@@ -67,13 +66,11 @@ class Experiment:
             errors.InvalidArgument: If the id is not a valid one.
         """
         self._connection = connection
-        board = connection.call(
+        connection.call(
             "GetTensorboard",
             protos.message("GetTensorboardRequest")(name=tensorboard),
             "Tensorboard",
         )
-        self._bucket, _, folder = board.blob_storage_path_prefix.partition("/")
-        self._folder = f"{folder}/" if folder else ""
         self.name = f"{tensorboard}/experiments/{experiment_id}"
         experiment = self._get_or_create(tensorboard, experiment_id)
         self.created = _time_text(experiment.create_time)
@@ -112,15 +109,16 @@ class Experiment:
         request = protos.message("ListTensorboardTimeSeriesRequest")(
             parent=run.name, page_size=1000
         )
-        for series in self._listed("ListTensorboardTimeSeries", request, "tensorboard_time_series"):
-            run.ids[series.display_name] = series.name
-            run.series[series.display_name] = Series(
-                series.display_name,
-                ValueType(series.value_type),
-                series.plugin_name,
-                series.plugin_data,
-                series.description,
-            )
+        for page in self._connection.pages("ListTensorboardTimeSeries", request):
+            for series in page.tensorboard_time_series:
+                run.ids[series.display_name] = series.name
+                run.series[series.display_name] = Series(
+                    series.display_name,
+                    ValueType(series.value_type),
+                    series.plugin_name,
+                    series.plugin_data,
+                    series.description,
+                )
 
     def write(self, points: Mapping[tuple[str, Series], Columns]) -> None:
         """Writes points; returns when the server has acknowledged all.
@@ -135,7 +133,6 @@ class Experiment:
         self.add_runs(dict.fromkeys(run for run, _ in points))
         self._add_series(points)
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
-            self._put_blobs(points, pool)
             for done in [pool.submit(self._send, request) for request in self._requests(points)]:
                 done.result()
 
@@ -160,17 +157,9 @@ class Experiment:
 
     def _load_runs(self) -> None:
         request = protos.message("ListTensorboardRunsRequest")(parent=self.name, page_size=1000)
-        for run in self._listed("ListTensorboardRuns", request, "tensorboard_runs"):
-            self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), False)
-
-    def _listed(self, method: str, request: Any, items: str) -> Iterator[Any]:
-        """Goes through all pages of a list."""
-        while True:
-            page = self._connection.call(method, request, f"{method}Response")
-            yield from getattr(page, items)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        for page in self._connection.pages("ListTensorboardRuns", request):
+            for run in page.tensorboard_runs:
+                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), False)
 
     def _add_series(self, points: Iterable[tuple[str, Series]]) -> None:
         """Makes the series that do not exist yet; sorts out those that can't be written."""
@@ -218,32 +207,6 @@ class Experiment:
             run.series[series.tag] = series
             run.ids[series.tag] = made.name
 
-    def _put_blobs(
-        self, points: Mapping[tuple[str, Series], Columns], pool: ThreadPoolExecutor
-    ) -> None:
-        """Uploads the blobs of all points, each content once a series."""
-        jobs = {}
-        for (run_display_name, series), columns in points.items():
-            run = self.runs[run_display_name]
-            if series.value_type is not ValueType.BLOB_SEQUENCE or series.tag in run.refused:
-                continue
-            for _, blobs in columns.values():
-                assert isinstance(blobs, tuple)  # noqa: S101 -- what BLOB_SEQUENCE means
-                for blob in blobs:
-                    jobs[self._object_name(run.ids[series.tag], _blob_id(blob))] = blob
-        futures = [
-            pool.submit(self._connection.put_object, self._bucket, name, blob, _content_type(blob))
-            for name, blob in jobs.items()
-        ]
-        for future in futures:
-            future.result()
-
-    def _object_name(self, series: str, blob_id: str) -> str:
-        """Where the official uploader puts a blob: below instance, experiment, run and series."""
-        parts = series.split("/")
-        tensorboard, experiment, run, time_series = parts[5::2]
-        return f"{self._folder}tensorboard-{tensorboard}/{experiment}/{run}/{time_series}/{blob_id}"
-
     def _requests(self, points: Mapping[tuple[str, Series], Columns]) -> Iterator[Any]:
         """Packs points into as few requests as the limits allow."""
         write = protos.message("WriteTensorboardExperimentDataRequest")
@@ -254,7 +217,7 @@ class Experiment:
                 continue
             data = None
             for step, (wall_time, value) in columns.items():
-                weight = len(value) if isinstance(value, bytes) else 0
+                weight = size_of(value)
                 if count == POINTS_PER_REQUEST or (count and size + weight > _BYTES_PER_REQUEST):
                     yield request
                     request, count, size = write(tensorboard_experiment=self.name), 0, 0
@@ -270,6 +233,13 @@ class Experiment:
         self._connection.call(
             "WriteTensorboardExperimentData", request, "WriteTensorboardExperimentDataResponse"
         )
+
+
+def size_of(value: Value) -> int:
+    """The bytes of a tensor or of blobs; 0 for a scalar."""
+    if isinstance(value, tuple):
+        return sum(map(len, value))
+    return len(value) if isinstance(value, bytes) else 0
 
 
 def _series_data(request: Any, run: Run, series: Series) -> Any:
@@ -295,20 +265,13 @@ def _set(point: Any, wall_time: float, value: Value) -> None:
         point.tensor.value = value
     else:
         for blob in value:
-            point.blobs.values.add(id=_blob_id(blob))
+            point.blobs.values.add(id=_blob_id(blob), data=blob)
         point.blobs.SetInParent()
 
 
 def _blob_id(blob: bytes) -> str:
     """A blob's id: a hash of its content, so that uploading it again stores nothing new."""
     return hashlib.blake2b(blob, digest_size=16).hexdigest()
-
-
-def _content_type(blob: bytes) -> str:
-    for start, name in _IMAGE_TYPES.items():
-        if blob.startswith(start):
-            return name
-    return "application/octet-stream"
 
 
 def _time_text(timestamp: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 from tensordeck.errors import InvalidArgument
 from tensordeck.ingest.connection import Connection, Target
 from tensordeck.ingest.event_files import EventFile
-from tensordeck.ingest.experiment import Columns, Experiment
+from tensordeck.ingest.experiment import Columns, Experiment, size_of
 from tensordeck.ingest.log_directory import find_event_files
 from tensordeck.ingest.positions import FilePosition, Positions, default_folder
 from tensordeck.ingest.summaries import Point, Series, SummaryDecoder
@@ -124,10 +124,7 @@ class _Batch:
         columns = self.points.setdefault((run, point.series), {})
         columns[point.step] = (point.wall_time, point.value)
         self.count += 1
-        if isinstance(point.value, bytes):
-            self.bytes += len(point.value)
-        elif isinstance(point.value, tuple):
-            self.bytes += sum(map(len, point.value))
+        self.bytes += size_of(point.value)
 
     @property
     def is_full(self) -> bool:
