@@ -1,0 +1,102 @@
+"""Bytes on their way into a blob: counted, hashed, and compared with what the sender says."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import google_crc32c
+
+from tensordeck import errors
+from tensordeck.services.storage_attributes import NO_CHECKSUMS, Checksums
+from tensordeck.store import Store
+from tensordeck.store.blobs import new_key
+
+__all__ = ["Content", "HashedChunks", "discard", "store_content"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes that are safe in the blob store.
+
+    Attributes:
+        blob_key: Where.
+        size: How many.
+        md5: 16 bytes; empty when not known.
+        crc32c: The checksum's value.
+        component_count: Of how many parts it was composed; 0 when it was not.
+    """
+
+    blob_key: str
+    size: int
+    md5: bytes
+    crc32c: int
+    component_count: int = 0
+
+
+class HashedChunks:
+    """An iterator that passes chunks on and keeps count of them.
+
+    Args:
+        chunks: Where they come from.
+        crc32c: The checksum of what came before them.
+
+    Attributes:
+        size: Bytes so far.
+        crc32c: Checksum so far.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], crc32c: int = 0) -> None:
+        self._chunks = iter(chunks)
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size = 0
+        self.crc32c = crc32c
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self.size += len(chunk)
+        self.crc32c = google_crc32c.extend(self.crc32c, chunk)
+        self._md5.update(chunk)
+        return chunk
+
+    @property
+    def md5(self) -> bytes:
+        """MD5 of the chunks so far, without what came before them."""
+        return self._md5.digest()
+
+
+def store_content(
+    store: Store, chunks: Iterable[bytes], checksums: Checksums = NO_CHECKSUMS
+) -> Content:
+    """Puts bytes into a new blob; returns when they are durable.
+
+    Args:
+        store: Where to.
+        chunks: The bytes. What this raises comes out as it is, and nothing was stored.
+        checksums: What they must hash to.
+
+    Raises:
+        InvalidArgument: If a checksum differs; nothing was stored.
+    """
+    source = HashedChunks(chunks)
+
+    def checked() -> Iterator[bytes]:
+        yield from source
+        checksums.check(source.md5, source.crc32c)
+
+    key = new_key()
+    store.blobs.write(key, checked())
+    return Content(key, source.size, source.md5, source.crc32c)
+
+
+def discard(store: Store, keys: Sequence[str]) -> None:
+    """Deletes blobs that no row points at. What can't be deleted now, the sweep will."""
+    try:
+        store.blobs.delete(keys)
+    except errors.TensordeckError as error:
+        _log.warning("%d blobs stay until the next sweep: %s", len(keys), error)
