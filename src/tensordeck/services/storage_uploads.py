@@ -131,9 +131,7 @@ class Uploads:
 
         def grow(old: UploadSession) -> UploadSession:
             if old.received != session.received or _is_claimed(old):
-                raise Aborted(
-                    "Another request sent the same part of the upload; ask for its status."
-                )
+                raise UploadOutOfStep("Another request added to the upload; ask for its status.")
             return replace(
                 old,
                 received=old.received + source.size,
