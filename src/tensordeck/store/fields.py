@@ -1,0 +1,123 @@
+"""The fields that a filter or an order may name, by kind of resource."""
+
+from typing import Any, Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, LargeBinary, SmallInteger
+
+from tensordeck import errors
+from tensordeck.names import shown
+from tensordeck.store.resources import Resource, ValueType
+from tensordeck.store.rows import rows_of, run_count
+
+__all__ = ["CONTEXT_LINKS", "ENUMS", "Field", "field_of", "unknown_field"]
+
+HIDDEN: Final = frozenset({"secret_hash", "secret", "parts", "request", "iam_policy", "payload"})
+ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
+    ("encryption_spec", "kms_key_name"): ("kms_key_name",)
+}
+CONTEXT_LINKS: Final = ("parent_contexts", "child_contexts")
+
+ENUMS: Final[dict[tuple[str, str], dict[str, int]]] = {
+    ("timeSeries", "value_type"): {"VALUE_TYPE_UNSPECIFIED": 0, **{t.name: t for t in ValueType}},
+    ("artifacts", "state"): {"STATE_UNSPECIFIED": 0, "PENDING": 1, "LIVE": 2},
+    ("executions", "state"): {
+        "STATE_UNSPECIFIED": 0,
+        "NEW": 1,
+        "RUNNING": 2,
+        "COMPLETE": 3,
+        "FAILED": 4,
+        "CACHED": 5,
+        "CANCELLED": 6,
+    },
+    ("metadataSchemas", "schema_type"): {
+        "METADATA_SCHEMA_TYPE_UNSPECIFIED": 0,
+        "ARTIFACT_TYPE": 1,
+        "EXECUTION_TYPE": 2,
+        "CONTEXT_TYPE": 3,
+    },
+}
+"""Names of the numbers in a column, as in the API's messages, by kind and field."""
+
+
+_FIELDS: dict[str, dict[str, "Field"]] = {}
+
+
+class Field:
+    """One field of a kind.
+
+    Attributes:
+        sort: `text`, `number`, `time`, `flag`, `enum` or `document`.
+        column: What it is in SQL.
+        keys: Of a document: the way to the member; empty for the document itself.
+        numbers: Of an enum: the numbers by name.
+    """
+
+    __slots__ = ("column", "keys", "numbers", "sort")
+
+    def __init__(self, sort: str, column: ColumnElement[Any], keys: tuple[str, ...] = ()) -> None:
+        self.sort = sort
+        self.column = column
+        self.keys = keys
+        self.numbers: dict[str, int] = {}
+
+
+def field_of(kind: type[Resource], path: tuple[str, ...], where: str) -> Field:
+    """Finds a field.
+
+    Args:
+        kind: The kind of resource.
+        path: The field's path; its first part in snake_case.
+        where: What named it, for the error: `filter` or `order_by`.
+
+    Raises:
+        errors.InvalidArgument: If the kind has no such field.
+    """
+    path = ALIASES.get(path, path)
+    found = _fields(kind).get(path[0])
+    if found is None or (len(path) > 1 and found.sort != "document"):
+        raise unknown_field(kind, path, where)
+    return Field("document", found.column, path[1:]) if found.sort == "document" else found
+
+
+def unknown_field(kind: type[Resource], path: tuple[str, ...], where: str) -> Exception:
+    """The error for a field that a kind does not have; it lists those that there are."""
+    known = sorted(
+        f"{name}.KEY" if field.sort == "document" else name for name, field in _fields(kind).items()
+    )
+    return errors.InvalidArgument(
+        f"`{where}` names a field that {kind.kind} can't be searched by: "
+        f"{shown('.'.join(path))}. There are: {', '.join(known)}."
+    )
+
+
+def _fields(kind: type[Resource]) -> dict[str, Field]:
+    fields = _FIELDS.get(kind.kind)
+    if fields is None:
+        fields = _FIELDS[kind.kind] = _make_fields(kind)
+    return fields
+
+
+def _make_fields(kind: type[Resource]) -> dict[str, Field]:
+    rows = rows_of(kind)
+    fields: dict[str, Field] = {}
+    for name in rows.stored:
+        column = rows.table.c[name]
+        if name in HIDDEN or name == "revision" or isinstance(column.type, LargeBinary):
+            continue
+        if name in {"create_time", "update_time"}:
+            sort = "time"
+        elif (kind.kind, name) in ENUMS:
+            sort = "enum"
+        elif isinstance(column.type, JSON):
+            sort = "document"
+        elif isinstance(column.type, Boolean):
+            sort = "flag"
+        elif isinstance(column.type, BigInteger | SmallInteger):
+            sort = "number"
+        else:
+            sort = "text"
+        fields[name] = Field(sort, column)
+        fields[name].numbers = ENUMS.get((kind.kind, name), {})
+    if kind.kind == "tensorboards":
+        fields["run_count"] = Field("number", run_count())
+    return fields
