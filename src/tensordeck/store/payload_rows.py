@@ -1,0 +1,164 @@
+"""Tensor and blob-sequence points: one row each, their bytes compressed.
+
+They are few and large where scalars are many and small, so they go to their table at once; their
+series' summaries are exact at any moment.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import zstandard
+from sqlalchemy import Connection, text
+
+from tensordeck.store import points_queries as queries
+from tensordeck.store.contract import PayloadColumns
+from tensordeck.store.points_queries import SummaryRow
+
+__all__ = ["PackedPayloads", "pack", "read", "write"]
+
+_OVERHEAD: Final = 48
+"""What a row costs besides its data."""
+_COLUMNS: Final = ("series_pk", "step", "wall_ns", "version", "blob_count", "run_pk", "data")
+_UPSERT: Final = text(
+    f"INSERT INTO payloads ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
+    f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT (series_pk, step) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
+)
+_LEVEL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPayloads:
+    """Points of one series, ready to be written.
+
+    Attributes:
+        run_pk: Their run.
+        series_pk: Their series.
+        rows: (wall_ns, version, blob_count, data) by step.
+    """
+
+    run_pk: int
+    series_pk: int
+    rows: dict[int, tuple[int, int, int, bytes]]
+
+
+def pack(run_pk: int, series_pk: int, columns: PayloadColumns) -> PackedPayloads:
+    """Compresses points; of a repeated step the last one stays."""
+    compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    points = zip(
+        columns.steps.tolist(),
+        columns.wall_ns.tolist(),
+        columns.versions,
+        columns.lengths,
+        columns.payloads,
+        strict=True,
+    )
+    latest = {step: rest for step, *rest in points}
+    rows = {
+        step: (wall_ns, version, length, compressor.compress(payload))
+        for step, (wall_ns, version, length, payload) in latest.items()
+    }
+    return PackedPayloads(run_pk, series_pk, rows)
+
+
+def write(connection: Connection, payloads: Sequence[PackedPayloads], version: int) -> None:
+    """Writes points and brings their series' summaries up to date; skips deleted series.
+
+    Args:
+        connection: In a write transaction.
+        payloads: All of one run.
+        version: The journal's `seq` of this write.
+    """
+    alive = queries.existing_series(connection, payloads[0].run_pk)
+    for packed in payloads:
+        if packed.series_pk not in alive or not packed.rows:
+            continue
+        replaced = {
+            step: size
+            for step, size in connection.execute(
+                text(
+                    "SELECT step, length(data) FROM payloads "
+                    "WHERE series_pk = :pk AND step BETWEEN :low AND :high"
+                ),
+                {"pk": packed.series_pk, "low": min(packed.rows), "high": max(packed.rows)},
+            )
+            if step in packed.rows
+        }
+        connection.execute(
+            _UPSERT,
+            [
+                dict(
+                    zip(
+                        _COLUMNS,
+                        (packed.series_pk, step, *row[:3], packed.run_pk, row[3]),
+                        strict=True,
+                    )
+                )
+                for step, row in packed.rows.items()
+            ],
+        )
+        stored = queries.summary_rows(connection, [packed.series_pk]).get(
+            packed.series_pk, SummaryRow(packed.series_pk, packed.run_pk)
+        )
+        rows = packed.rows.values()
+        top = max(packed.rows)
+        grown = len(packed.rows) - len(replaced)
+        size = sum(len(row[3]) for row in rows) - sum(replaced.values()) + grown * _OVERHEAD
+        summary = replace(
+            stored,
+            point_count=stored.point_count + grown,
+            max_step=max(top, stored.max_step) if stored.point_count else top,
+            max_wall_ns=max(stored.max_wall_ns, *(row[0] for row in rows)),
+            max_blob_length=max(stored.max_blob_length, *(row[2] for row in rows)),
+            version=version,
+            byte_count=stored.byte_count + size,
+        )
+        queries.put_summaries(connection, [summary])
+
+
+def read(
+    connection: Connection, series_pks: Iterable[int], limit: int | None
+) -> dict[int, PayloadColumns]:
+    """Reads series: all points, or `limit` evenly spaced ones with both ends."""
+    return {pk: _read_series(connection, pk, limit) for pk in series_pks}
+
+
+def _read_series(connection: Connection, series_pk: int, limit: int | None) -> PayloadColumns:
+    where = f"WHERE series_pk = {series_pk:d}"
+    order = "ORDER BY step"
+    if limit is not None:
+        steps = [
+            step
+            for (step,) in connection.exec_driver_sql(
+                f"SELECT step FROM payloads {where} {order}"  # noqa: S608
+            )
+        ]
+        if len(steps) > limit:
+            chosen = np.linspace(0, len(steps) - 1, max(limit, 0)).round().astype(int)
+            if limit == 1:
+                chosen = np.array([len(steps) - 1])
+            picked = [steps[i] for i in chosen]
+        else:
+            picked = steps
+        rows = queries.select(
+            connection,
+            "SELECT step, wall_ns, version, blob_count, data FROM payloads "  # noqa: S608
+            f"{where} AND step IN (%s) {order}",
+            picked,
+        )
+    else:
+        rows = list(
+            connection.exec_driver_sql(
+                f"SELECT step, wall_ns, version, blob_count, data FROM payloads {where} {order}"  # noqa: S608
+            )
+        )
+    decompressor = zstandard.ZstdDecompressor()
+    return PayloadColumns(
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[1] for row in rows], np.int64),
+        [decompressor.decompress(bytes(row[4])) for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+    )

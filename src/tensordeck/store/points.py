@@ -1,0 +1,179 @@
+"""Time series' points in the relational database.
+
+An append is one journal row a run, in one transaction that other appends share. A background
+thread folds rows into packed segments (`store.folder`, `store.folding`). Readers, in any process,
+lay what is not folded yet over the segments, in one read snapshot.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import Connection
+
+from tensordeck import errors
+from tensordeck.store import payload_rows
+from tensordeck.store import points_queries as queries
+from tensordeck.store.contract import (
+    PayloadColumns,
+    Points,
+    ScalarColumns,
+    SeriesPoints,
+    SeriesSummary,
+)
+from tensordeck.store.database import Database
+from tensordeck.store.folder import Folder, Schedule
+from tensordeck.store.folding import Folding, fold_summary
+from tensordeck.store.journal import Batch, decode_rows, encode_row, in_step_order
+from tensordeck.store.merging import join_points
+from tensordeck.store.payload_rows import PackedPayloads
+from tensordeck.store.points_queries import SummaryRow
+from tensordeck.store.segments import SEGMENT_POINTS, decode_segment
+
+__all__ = ["Schedule", "SqlPoints"]
+
+_NO_POINTS: Final = ScalarColumns(
+    np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
+)
+
+
+class SqlPoints(Points):
+    """The points' tables.
+
+    Args:
+        database: Brought up to date; stays the caller's to close, after `close`.
+        schedule: When the journal is folded.
+        segment_points: The most points that a segment may hold.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        schedule: Schedule | None = None,
+        segment_points: int = SEGMENT_POINTS,
+    ) -> None:
+        self._database = database
+        self._folder = Folder(
+            database,
+            Folding(database, segment_points=segment_points),
+            schedule or Schedule(),
+        )
+
+    def append(self, batch: Sequence[SeriesPoints]) -> None:
+        """See `Points.append`."""
+        scalars: dict[int, list[tuple[int, ScalarColumns]]] = defaultdict(list)
+        payloads: dict[int, list[PackedPayloads]] = defaultdict(list)
+        for series in batch:
+            columns = series.columns
+            if not len(columns.steps):
+                continue
+            if isinstance(columns, ScalarColumns):
+                scalars[series.run_pk].append((series.series_pk, columns))
+            else:
+                payloads[series.run_pk].append(
+                    payload_rows.pack(series.run_pk, series.series_pk, columns)
+                )
+        runs = {**scalars, **payloads}
+        if not runs:
+            return
+        rows = [(run_pk, encode_row(scalars.get(run_pk, []))) for run_pk in runs]
+        self._folder.wait_for_room()
+        self._database.write(lambda connection: _append(connection, rows, payloads))
+        self._folder.written(sum(len(payload) for _, payload in rows))
+
+    def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
+        """See `Points.read_scalars`."""
+        wanted = {series_pk for _, series_pk in series}
+        with self._database.read() as connection:
+            fresh = decode_rows(_journal(connection, series), wanted)
+            stored = queries.read_segments(connection, wanted)
+        result: dict[int, ScalarColumns] = {}
+        for series_pk in wanted:
+            parts = [decode_segment(data, count) for count, data in stored.get(series_pk, ())]
+            if series_pk in fresh:
+                parts.append(fresh[series_pk].points)
+                result[series_pk] = in_step_order(join_points(parts))
+            else:
+                result[series_pk] = join_points(parts) if parts else _NO_POINTS
+        return result
+
+    def read_payloads(
+        self, series: Sequence[tuple[int, int]], *, limit: int | None = None
+    ) -> dict[int, PayloadColumns]:
+        """See `Points.read_payloads`."""
+        with self._database.read() as connection:
+            return payload_rows.read(connection, {pk for _, pk in series}, limit)
+
+    def summaries(self, series: Sequence[tuple[int, int]]) -> dict[int, SeriesSummary]:
+        """See `Points.summaries`."""
+        runs = {series_pk: run_pk for run_pk, series_pk in series}
+        with self._database.read() as connection:
+            fresh = decode_rows(_journal(connection, series), runs)
+            stored = queries.summary_rows(connection, runs)
+            for series_pk, batch in fresh.items():
+                row = stored.get(series_pk) or SummaryRow(series_pk, runs[series_pk])
+                stored[series_pk] = fold_summary(
+                    row,
+                    batch,
+                    grown=_count_new(connection, row, batch),
+                    tail=row.tail_step,
+                    byte_count=row.byte_count,
+                )
+        return {pk: stored[pk].summary() if pk in stored else SeriesSummary() for pk in runs}
+
+    def run_versions(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """See `Points.run_versions`."""
+        with self._database.read() as connection:
+            return queries.run_versions(connection, run_pks)
+
+    def size_bytes(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """See `Points.size_bytes`."""
+        with self._database.read() as connection:
+            return queries.run_size(connection, run_pks)
+
+    def fold(self) -> int:
+        """See `Points.fold`."""
+        return self._folder.fold_all()
+
+    def close(self) -> None:
+        """Stops folding in the background; what is left is folded by the next process."""
+        self._folder.close()
+
+
+def _append(
+    connection: Connection,
+    rows: Sequence[tuple[int, bytes]],
+    payloads: dict[int, list[PackedPayloads]],
+) -> None:
+    """Writes one request."""
+    alive = queries.existing_runs(connection, (run_pk for run_pk, _ in rows))
+    if len(alive) < len(rows):
+        raise errors.NotFound(
+            "A run that this request writes to was deleted meanwhile; nothing was written."
+        )
+    for run_pk, payload in rows:
+        version = queries.insert_journal(connection, run_pk, payload)
+        if run_pk in payloads:
+            payload_rows.write(connection, payloads[run_pk], version)
+
+
+def _journal(connection: Connection, series: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
+    return queries.journal_rows(connection, {run_pk for run_pk, _ in series})
+
+
+def _count_new(connection: Connection, row: SummaryRow, batch: Batch) -> int:
+    """How many steps of a batch are not stored yet."""
+    steps = batch.points.steps
+    first = int(steps[0])
+    if not row.point_count or first > row.max_step:
+        return len(steps)
+    known = 0
+    for segment in queries.segments_from(connection, row.series_pk, first, row.tail_step):
+        a = int(np.searchsorted(steps, segment.first_step, "left"))
+        b = int(np.searchsorted(steps, segment.last_step, "right"))
+        if a < b:
+            data = queries.segment_data(connection, row.series_pk, segment.first_step)
+            known += int(np.isin(steps[a:b], decode_segment(data, segment.count).steps).sum())
+    return len(steps) - known

@@ -1,0 +1,296 @@
+"""The SQL of the points' tables, as functions over a connection.
+
+The hot statements go to the driver as text: their only variable parts are 64-bit keys, which are
+written into the text, or are bound by position where there are bytes. The rest is SQLAlchemy.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, text
+
+from tensordeck.store.contract import NO_WALL_TIME, SeriesSummary
+from tensordeck.store.merging import Segment
+
+T = TypeVar("T")
+
+_KEYS: Final = 5_000
+"""At most this many keys in one statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """A row of `summaries`; the fields are the columns."""
+
+    series_pk: int
+    run_pk: int
+    point_count: int = 0
+    max_step: int = 0
+    max_wall_ns: int = NO_WALL_TIME
+    max_blob_length: int = 0
+    last_value: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    version: int = 0
+    tail_step: int = 0
+    byte_count: int = 0
+
+    def summary(self) -> SeriesSummary:
+        """What callers see of it."""
+        return SeriesSummary(
+            count=self.point_count,
+            max_step=self.max_step,
+            max_wall_ns=self.max_wall_ns,
+            max_blob_length=self.max_blob_length,
+            last=_nan(self.last_value),
+            minimum=_nan(self.minimum),
+            maximum=_nan(self.maximum),
+            version=self.version,
+        )
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(SummaryRow))
+_UPSERT_SUMMARY: Final = text(
+    f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
+    f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT (series_pk) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[1:])
+)
+_UPSERT_RUN: Final = text(
+    "INSERT INTO run_points (run_pk, version) VALUES (:run_pk, :version) "
+    "ON CONFLICT (run_pk) DO UPDATE SET version = excluded.version"
+)
+
+
+_DELETE_SEGMENT: Final = text(
+    "DELETE FROM segments WHERE series_pk = :series_pk AND first_step = :first_step"
+)
+_INSERT_SEGMENT: Final = text(
+    "INSERT INTO segments (series_pk, first_step, last_step, point_count, run_pk, data) "
+    "VALUES (:series_pk, :first_step, :last_step, :point_count, :run_pk, :data)"
+)
+_INSERT_JOURNAL: Final = text(
+    "INSERT INTO journal (run_pk, payload) VALUES (:run_pk, :payload) RETURNING seq"
+)
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def null(value: float) -> float | None:
+    """The column's value: null stands for NaN."""
+    return None if math.isnan(value) else value
+
+
+def key_lists(keys: Iterable[int]) -> Iterator[str]:
+    """Yields comma-separated keys, for `IN (...)`, a bounded number at a time."""
+    texts = [str(int(key)) for key in keys]
+    for at in range(0, len(texts), _KEYS):
+        yield ",".join(texts[at : at + _KEYS])
+
+
+def select(connection: Connection, statement: str, keys: Iterable[int]) -> list[Any]:
+    """Runs a query once for each list of keys, which takes the place of `%s` in it."""
+    rows: list[Any] = []
+    for keys_text in key_lists(keys):
+        rows += connection.exec_driver_sql(statement.replace("%s", keys_text)).fetchall()
+    return rows
+
+
+def journal_rows(
+    connection: Connection, run_pks: Iterable[int], through: int | None = None
+) -> list[tuple[int, bytes]]:
+    """Returns (seq, payload) of the runs' journal rows, in order."""
+    limit = "" if through is None else f" AND seq <= {through:d}"
+    statement = f"SELECT seq, payload FROM journal WHERE run_pk IN (%s){limit}"  # noqa: S608
+    rows = select(connection, statement, run_pks)
+    return sorted((seq, bytes(payload)) for seq, payload in rows)
+
+
+def journal_sizes(connection: Connection, run_pk: int) -> list[tuple[int, int]]:
+    """Returns (seq, bytes) of a run's journal rows, in order."""
+    rows = connection.exec_driver_sql(
+        f"SELECT seq, length(payload) FROM journal WHERE run_pk = {run_pk:d} ORDER BY seq"  # noqa: S608
+    )
+    return [(seq, size) for seq, size in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What of a run is not folded yet.
+
+    Attributes:
+        run_pk: The run.
+        oldest: The smallest `seq`.
+        rows: The number of journal rows.
+        size: Their bytes.
+    """
+
+    run_pk: int
+    oldest: int
+    rows: int
+    size: int
+
+
+def pending_runs(connection: Connection) -> list[Pending]:
+    """Returns the runs that have journal rows."""
+    rows = connection.exec_driver_sql(
+        "SELECT run_pk, min(seq), count(*), sum(length(payload)) FROM journal GROUP BY run_pk"
+    )
+    return [Pending(run_pk, oldest, count, int(size)) for run_pk, oldest, count, size in rows]
+
+
+def insert_journal(connection: Connection, run_pk: int, payload: bytes) -> int:
+    """Appends a journal row; returns its `seq`."""
+    values = {"run_pk": run_pk, "payload": payload}
+    return int(connection.execute(_INSERT_JOURNAL, values).scalar_one())
+
+
+def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
+    """Deletes a run's journal rows up to a `seq`; returns how many there were."""
+    return connection.exec_driver_sql(
+        f"DELETE FROM journal WHERE run_pk = {run_pk:d} AND seq <= {through:d}"  # noqa: S608
+    ).rowcount
+
+
+def existing_runs(connection: Connection, run_pks: Iterable[int]) -> set[int]:
+    """Returns those of the runs that exist."""
+    return {pk for (pk,) in select(connection, "SELECT pk FROM runs WHERE pk IN (%s)", run_pks)}
+
+
+def existing_series(connection: Connection, run_pk: int) -> set[int]:
+    """Returns the series of a run."""
+    return {
+        pk
+        for (pk,) in select(
+            connection, "SELECT pk FROM time_series WHERE parent_pk IN (%s)", [run_pk]
+        )
+    }
+
+
+def summary_rows(connection: Connection, series_pks: Iterable[int]) -> dict[int, SummaryRow]:
+    """Returns the summaries that exist, by series."""
+    rows = select(
+        connection,
+        f"SELECT {', '.join(_COLUMNS)} FROM summaries WHERE series_pk IN (%s)",  # noqa: S608
+        series_pks,
+    )
+    return {row[0]: SummaryRow(*row) for row in rows}
+
+
+def put_summaries(connection: Connection, rows: Sequence[SummaryRow]) -> None:
+    """Inserts or replaces summaries."""
+    if rows:
+        connection.execute(
+            _UPSERT_SUMMARY, [{c: getattr(row, c) for c in _COLUMNS} for row in rows]
+        )
+
+
+def put_run_version(connection: Connection, run_pk: int, version: int) -> None:
+    """Records the last folded `seq` of a run."""
+    connection.execute(_UPSERT_RUN, {"run_pk": run_pk, "version": version})
+
+
+def tail_segments(connection: Connection, series_pks: Iterable[int]) -> dict[int, list[Segment]]:
+    """Returns each series' segments from where appending goes on, in step order."""
+    rows = select(
+        connection,
+        "SELECT s.series_pk, s.first_step, s.last_step, s.point_count, length(s.data) "
+        "FROM summaries m JOIN segments s "
+        "ON s.series_pk = m.series_pk AND s.first_step >= m.tail_step "
+        "WHERE m.series_pk IN (%s) ORDER BY s.series_pk, s.first_step",
+        series_pks,
+    )
+    result: dict[int, list[Segment]] = defaultdict(list)
+    for series_pk, *segment in rows:
+        result[series_pk].append(Segment(*segment))
+    return result
+
+
+def segments_from(connection: Connection, series_pk: int, step: int, tail: int) -> list[Segment]:
+    """Returns a series' segments that a point at `step` or later may fall into, and the tail."""
+    owner = connection.exec_driver_sql(
+        f"SELECT max(first_step) FROM segments WHERE series_pk = {series_pk:d} "  # noqa: S608
+        f"AND first_step <= {_literal(step)}"
+    ).scalar()
+    start = "" if owner is None else f"AND first_step >= {_literal(min(owner, tail))} "
+    rows = connection.exec_driver_sql(
+        "SELECT first_step, last_step, point_count, length(data) FROM segments "  # noqa: S608
+        f"WHERE series_pk = {series_pk:d} {start}ORDER BY first_step"
+    ).fetchall()
+    return [Segment(*row) for row in rows]
+
+
+def delete_segments(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
+    """Deletes segments by (series_pk, first_step)."""
+    if keys:
+        connection.execute(
+            _DELETE_SEGMENT, [{"series_pk": pk, "first_step": step} for pk, step in keys]
+        )
+
+
+def insert_segments(
+    connection: Connection, rows: Sequence[tuple[int, int, int, int, int, bytes]]
+) -> None:
+    """Inserts segments: (series_pk, first_step, last_step, point_count, run_pk, data)."""
+    names = ("series_pk", "first_step", "last_step", "point_count", "run_pk", "data")
+    if rows:
+        connection.execute(_INSERT_SEGMENT, [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def read_segments(
+    connection: Connection, series_pks: Iterable[int]
+) -> dict[int, list[tuple[int, bytes]]]:
+    """Returns (number of points, data) of each series' segments, in step order."""
+    rows = select(
+        connection,
+        "SELECT series_pk, point_count, data FROM segments WHERE series_pk IN (%s) "
+        "ORDER BY series_pk, first_step",
+        series_pks,
+    )
+    result: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
+    for series_pk, count, data in rows:
+        result[series_pk].append((count, bytes(data)))
+    return result
+
+
+def segment_data(connection: Connection, series_pk: int, first_step: int) -> bytes:
+    """Returns one segment's bytes."""
+    return bytes(
+        connection.exec_driver_sql(
+            f"SELECT data FROM segments WHERE series_pk = {series_pk:d} "  # noqa: S608
+            f"AND first_step = {_literal(first_step)}"
+        ).scalar_one()
+    )
+
+
+def run_size(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
+    """Returns the bytes of each run's points, journal included."""
+    result = dict.fromkeys(run_pks, 0)
+    for statement in (
+        "SELECT run_pk, sum(byte_count) FROM summaries WHERE run_pk IN (%s) GROUP BY run_pk",
+        "SELECT run_pk, sum(length(payload)) FROM journal WHERE run_pk IN (%s) GROUP BY run_pk",
+    ):
+        for run_pk, size in select(connection, statement, result):
+            result[run_pk] += int(size)
+    return result
+
+
+def run_versions(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
+    """Returns the last `seq` that wrote each run."""
+    result = dict.fromkeys(run_pks, 0)
+    for statement in (
+        "SELECT run_pk, version FROM run_points WHERE run_pk IN (%s)",
+        "SELECT run_pk, max(seq) FROM journal WHERE run_pk IN (%s) GROUP BY run_pk",
+    ):
+        for run_pk, version in select(connection, statement, result):
+            result[run_pk] = max(result[run_pk], version)
+    return result
+
+
+def _literal(number: int) -> str:
+    """An integer in SQL text; the smallest int64 can't be written as the negative of another."""
+    return f"({number + 1:d} - 1)" if number == NO_WALL_TIME else f"({number:d})"

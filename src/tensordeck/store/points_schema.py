@@ -1,0 +1,118 @@
+"""The tables of the time series' points.
+
+A write lands in `journal`; folding moves scalars from there to `segments` and brings `summaries`
+and `run_points` up to date. Tensors and blob sequences go to `payloads` at once.
+
+Every table carries `run_pk`, by which a distributed PostgreSQL would shard. Rows die with their
+run or series.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+)
+
+from tensordeck.store.schema import PrimaryKey, metadata, runs, time_series
+
+
+def _number(name: str, **options: Any) -> Column[Any]:
+    return Column(name, BigInteger, nullable=False, **options)
+
+
+def _run() -> Column[Any]:
+    """For tables whose rows die with their series, which dies with the run."""
+    return _number("run_pk")
+
+
+def _series(*, primary_key: bool = True) -> Column[Any]:
+    # Never numbered by the database: the key is the series' own.
+    return Column(
+        "series_pk",
+        PrimaryKey,
+        ForeignKey(time_series.c.pk, ondelete="CASCADE"),
+        primary_key=primary_key,
+        autoincrement=False,
+    )
+
+
+journal: Final = Table(
+    "journal",
+    metadata,
+    Column("seq", PrimaryKey, primary_key=True, autoincrement=True),
+    Column("run_pk", PrimaryKey, ForeignKey(runs.c.pk, ondelete="CASCADE"), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index(None, "run_pk"),
+    sqlite_autoincrement=True,  # `seq` is also the version of what was written
+)
+"""Acknowledged writes, one row a request and run, in order: `store.journal` has the format."""
+
+segments: Final = Table(
+    "segments",
+    metadata,
+    _series(),
+    _number("first_step", primary_key=True),
+    _number("last_step"),
+    _number("point_count"),
+    _run(),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Folded scalars: `store.segments` has the format. A series' segments do not overlap in steps."""
+
+summaries: Final = Table(
+    "summaries",
+    metadata,
+    _series(),
+    _run(),
+    _number("point_count"),
+    _number("max_step"),
+    _number("max_wall_ns"),
+    _number("max_blob_length"),
+    # NaN can't be a key or a default everywhere: null stands for it.
+    Column("last_value", Double),
+    Column("minimum", Double),
+    Column("maximum", Double),
+    _number("version"),
+    _number("tail_step"),
+    _number("byte_count"),
+    Index(None, "run_pk"),
+)
+"""What lists and tables show of a series, as far as it is folded.
+
+`version` is the last `journal.seq` that wrote the series; `tail_step` the first step of the first
+segment that is not full, where appending goes on.
+"""
+
+run_points: Final = Table(
+    "run_points",
+    metadata,
+    Column(
+        "run_pk",
+        PrimaryKey,
+        ForeignKey(runs.c.pk, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    _number("version"),
+)
+"""The last `journal.seq` of a run that is folded already."""
+
+payloads: Final = Table(
+    "payloads",
+    metadata,
+    _series(),
+    _number("step", primary_key=True),
+    _number("wall_ns"),
+    Column("version", Integer, nullable=False),
+    _number("blob_count"),
+    _run(),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Tensor and blob-sequence points; `data` is a zstd frame."""
