@@ -1,0 +1,1 @@
+"""Our own web pages: instances, experiments and runs, and signing in."""
