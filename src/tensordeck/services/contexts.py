@@ -1,0 +1,134 @@
+"""Metadata contexts: experiments and their runs, their members and their children."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from tensordeck import names, protos
+from tensordeck.errors import InvalidArgument
+from tensordeck.names import ResourceName
+from tensordeck.services import structs
+from tensordeck.services.call import Call
+from tensordeck.services.metadata_nodes import (
+    ARTIFACTS,
+    CONTEXTS,
+    EXECUTIONS,
+    MetadataNodes,
+)
+from tensordeck.store.resources import Context
+
+_MAX_PARENTS: Final = 10
+
+
+class Contexts(MetadataNodes):
+    """Calls on contexts."""
+
+    def create_context(self, request: Any, _call: Call) -> Any:
+        """Creates a context; its id is made up unless one is given."""
+        return self._create(CONTEXTS, request.parent, request.context, request.context_id)
+
+    def get_context(self, request: Any, _call: Call) -> Any:
+        """Returns a context."""
+        return self._get(CONTEXTS, request.name)
+
+    def list_contexts(self, request: Any, _call: Call) -> Any:
+        """Lists contexts."""
+        return self._list(CONTEXTS, request)
+
+    def update_context(self, request: Any, call: Call) -> Any:
+        """Changes a context; a stale etag is an error over gRPC, and a merge over REST.
+
+        The client always sends the whole context. Over gRPC it reads it again and retries when
+        it is refused; over REST it can't tell that refusal from others, so that refusing would
+        fail and overwriting would lose what others logged.
+        """
+        on_stale = _with_metadata_of if call.transport == "rest" else None
+        return self._update(CONTEXTS, request.context, request, on_stale)
+
+    def delete_context(self, request: Any, _call: Call) -> Any:
+        """Deletes a context; its members and children stay."""
+        return self._delete(CONTEXTS, request)
+
+    def purge_contexts(self, request: Any, _call: Call) -> Any:
+        """Deletes the contexts that match a filter."""
+        return self._purge(CONTEXTS, request)
+
+    def add_context_artifacts_and_executions(self, request: Any, _call: Call) -> Any:
+        """Puts artifacts and executions into a context."""
+        context = self._context(request.context)
+        members = [
+            *_in_same_store(context, request.artifacts, ARTIFACTS.pattern, "artifacts"),
+            *_in_same_store(context, request.executions, EXECUTIONS.pattern, "executions"),
+        ]
+        if members:
+            self._catalog.add_links("member", str(context), members)
+        return protos.message("AddContextArtifactsAndExecutionsResponse")()
+
+    def add_context_children(self, request: Any, _call: Call) -> Any:
+        """Puts contexts below a context.
+
+        Raises:
+            InvalidArgument: If that makes a circle, or a context would have more than 10 parents.
+        """
+        context = self._context(request.context)
+        children = list(
+            _in_same_store(context, request.child_contexts, CONTEXTS.pattern, "child_contexts")
+        )
+        self._check_no_circle(str(context), children)
+        for child in children:
+            parents = {source for source, _ in self._catalog.links("child", target=child)}
+            if len(parents | {str(context)}) > _MAX_PARENTS:
+                raise InvalidArgument(
+                    f"`child_contexts`: {child} would have more than {_MAX_PARENTS} parents."
+                )
+        if children:
+            self._catalog.add_links("child", str(context), children)
+        return protos.message("AddContextChildrenResponse")()
+
+    def remove_context_children(self, request: Any, _call: Call) -> Any:
+        """Takes contexts from below a context; one that is not there is no error."""
+        context = self._context(request.context)
+        children = list(
+            _in_same_store(context, request.child_contexts, CONTEXTS.pattern, "child_contexts")
+        )
+        self._catalog.remove_links("child", str(context), children)
+        return protos.message("RemoveContextChildrenResponse")()
+
+    def _context(self, text: str) -> ResourceName:
+        name = names.parse(text, CONTEXTS.pattern, "context")
+        self._catalog.get(Context, str(name))
+        return name
+
+    def _check_no_circle(self, context: str, children: Sequence[str]) -> None:
+        seen = {context}
+        above = [context]
+        while above:
+            for source, _ in self._catalog.links("child", target=above.pop()):
+                if source not in seen:
+                    seen.add(source)
+                    above.append(source)
+        for child in children:
+            if child in seen:
+                raise InvalidArgument(
+                    f"`child_contexts`: {child} is {context} itself or above it; "
+                    "contexts may not form a circle."
+                )
+
+
+def _in_same_store(
+    context: ResourceName, members: Iterable[str], pattern: tuple[str, ...], field: str
+) -> Iterable[str]:
+    for member in members:
+        if names.parse(member, pattern, field).parent != context.parent:
+            raise InvalidArgument(
+                f"`{field}`: {member} is not in the context's metadata store {context.parent}."
+            )
+        yield member
+
+
+def _with_metadata_of(record: Context, given: Any) -> Any:
+    """The given context with the record's metadata merged below its own."""
+    joined = type(given)()
+    joined.CopyFrom(given)
+    merged = structs.merged(record.metadata, structs.to_json(given.metadata))
+    joined.metadata.CopyFrom(structs.to_struct(merged))
+    return joined

@@ -1,0 +1,70 @@
+"""Metadata executions and their events: which artifacts went in and which came out."""
+
+from typing import Any, Final
+
+from tensordeck import names, protos
+from tensordeck.errors import InvalidArgument
+from tensordeck.services.call import Call
+from tensordeck.services.metadata_nodes import ARTIFACTS, EXECUTIONS, MetadataNodes
+from tensordeck.store.resources import Execution
+
+INPUT: Final = 1
+OUTPUT: Final = 2
+
+
+class Executions(MetadataNodes):
+    """Calls on executions."""
+
+    def create_execution(self, request: Any, _call: Call) -> Any:
+        """Creates an execution; its id is made up unless one is given."""
+        return self._create(EXECUTIONS, request.parent, request.execution, request.execution_id)
+
+    def get_execution(self, request: Any, _call: Call) -> Any:
+        """Returns an execution."""
+        return self._get(EXECUTIONS, request.name)
+
+    def list_executions(self, request: Any, _call: Call) -> Any:
+        """Lists executions."""
+        return self._list(EXECUTIONS, request)
+
+    def update_execution(self, request: Any, _call: Call) -> Any:
+        """Changes an execution."""
+        return self._update(EXECUTIONS, request.execution, request)
+
+    def delete_execution(self, request: Any, _call: Call) -> Any:
+        """Deletes an execution and its events."""
+        return self._delete(EXECUTIONS, request)
+
+    def purge_executions(self, request: Any, _call: Call) -> Any:
+        """Deletes the executions that match a filter."""
+        return self._purge(EXECUTIONS, request)
+
+    def add_execution_events(self, request: Any, _call: Call) -> Any:
+        """Notes artifacts as inputs or outputs of an execution; what is noted already is skipped.
+
+        An event's labels are not kept.
+        """
+        execution = names.parse(request.execution, EXECUTIONS.pattern, "execution")
+        self._catalog.get(Execution, str(execution))
+        inputs: list[str] = []
+        outputs: list[str] = []
+        for index, event in enumerate(request.events):
+            field = f"events[{index}]."
+            artifact = names.parse(event.artifact, ARTIFACTS.pattern, f"{field}artifact")
+            if artifact.parent != execution.parent:
+                raise InvalidArgument(
+                    f"`{field}artifact` {artifact} is not in the execution's metadata store "
+                    f"{execution.parent}."
+                )
+            if event.execution and event.execution != str(execution):
+                raise InvalidArgument(
+                    f"`{field}execution` must be empty or {execution}; it is {event.execution}."
+                )
+            if event.type_ not in (INPUT, OUTPUT):
+                raise InvalidArgument(f"`{field}type` must be INPUT or OUTPUT.")
+            (inputs if event.type_ == INPUT else outputs).append(str(artifact))
+        if outputs:
+            self._catalog.add_links("output", str(execution), outputs)
+        for artifact_name in inputs:
+            self._catalog.add_links("input", artifact_name, [str(execution)])
+        return protos.message("AddExecutionEventsResponse")()

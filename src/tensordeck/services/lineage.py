@@ -1,0 +1,121 @@
+"""Lineage: artifacts and executions with the events that connect them."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tensordeck import names, protos
+from tensordeck.errors import FailedPrecondition, InvalidArgument
+from tensordeck.filters import parse_filter
+from tensordeck.services.call import Call
+from tensordeck.services.executions import INPUT, OUTPUT
+from tensordeck.services.metadata_nodes import ARTIFACTS, CONTEXTS, EXECUTIONS, MetadataNodes
+from tensordeck.store.resources import Artifact, Context, Execution
+
+Edge = tuple[str, str, int]
+"""Artifact, execution, and whether it is an INPUT or an OUTPUT."""
+
+_LIMIT: Final = 1000
+
+
+class Lineage(MetadataNodes):
+    """Calls that ask what led to what."""
+
+    def query_execution_inputs_and_outputs(self, request: Any, _call: Call) -> Any:
+        """Returns an execution with its inputs and outputs."""
+        name = str(names.parse(request.execution, EXECUTIONS.pattern, "execution"))
+        self._catalog.get(Execution, name)
+        edges = self._edges_of_execution(name)
+        return self._subgraph({edge[0] for edge in edges}, {name}, edges)
+
+    def query_context_lineage_subgraph(self, request: Any, _call: Call) -> Any:
+        """Returns the artifacts and executions in a context, and the events between them."""
+        name = str(names.parse(request.context, CONTEXTS.pattern, "context"))
+        self._catalog.get(Context, name)
+        members = [target for _, target in self._catalog.links("member", source=name)]
+        artifacts = {member for member in members if "/artifacts/" in member}
+        executions = {member for member in members if "/executions/" in member}
+        edges = [
+            edge
+            for execution in executions
+            for edge in self._edges_of_execution(execution)
+            if edge[0] in artifacts
+        ]
+        return self._subgraph(artifacts, executions, edges)
+
+    def query_artifact_lineage_subgraph(self, request: Any, _call: Call) -> Any:
+        """Returns what an artifact was made of and what was made of it.
+
+        `max_hops` counts events; without it (or with 0, which is the same on the wire) the whole
+        graph that hangs together is returned. A filter chooses among the artifacts.
+        """
+        start = names.parse(request.artifact, ARTIFACTS.pattern, "artifact")
+        self._catalog.get(Artifact, str(start))
+        if request.max_hops < 0:
+            raise InvalidArgument(f"`max_hops` must not be negative; it is {request.max_hops}.")
+        tree = parse_filter(request.filter)
+        artifacts, executions, edges = self._connected(str(start), request.max_hops or None)
+        if tree is not None:
+            artifacts &= {*self._names(ARTIFACTS, start.parent, tree)}
+            edges = {edge for edge in edges if edge[0] in artifacts}
+        return self._subgraph(artifacts, executions, edges)
+
+    def _connected(self, start: str, hops: int | None) -> tuple[set[str], set[str], set[Edge]]:
+        """Walks from an artifact along events, breadth first."""
+        artifacts, executions, edges = {start}, set[str](), set[Edge]()
+        frontier = {start}
+        distance = 0
+        while frontier and (hops is None or distance < hops):
+            found: set[Edge] = set()
+            for node in frontier:
+                found.update(
+                    self._edges_of_artifact(node)
+                    if "/artifacts/" in node
+                    else self._edges_of_execution(node)
+                )
+            edges |= found
+            reached = {edge[0] for edge in found} - artifacts
+            reached |= {edge[1] for edge in found} - executions
+            artifacts |= {edge[0] for edge in found}
+            executions |= {edge[1] for edge in found}
+            _check_limit(artifacts, executions, edges)
+            frontier = reached
+            distance += 1
+        return artifacts, executions, edges
+
+    def _edges_of_execution(self, name: str) -> list[Edge]:
+        inputs = self._catalog.links("input", target=name)
+        outputs = self._catalog.links("output", source=name)
+        return [
+            *((artifact, name, INPUT) for artifact, _ in inputs),
+            *((artifact, name, OUTPUT) for _, artifact in outputs),
+        ]
+
+    def _edges_of_artifact(self, name: str) -> list[Edge]:
+        readers = self._catalog.links("input", source=name)
+        makers = self._catalog.links("output", target=name)
+        return [
+            *((name, execution, INPUT) for _, execution in readers),
+            *((name, execution, OUTPUT) for execution, _ in makers),
+        ]
+
+    def _subgraph(self, artifacts: set[str], executions: set[str], edges: Iterable[Edge]) -> Any:
+        edges = sorted(edges)
+        _check_limit(artifacts, executions, edges)
+        found_artifacts = self._catalog.find_many(Artifact, sorted(artifacts))
+        found_executions = self._catalog.find_many(Execution, sorted(executions))
+        return protos.message("LineageSubgraph")(
+            artifacts=[ARTIFACTS.message(record) for record in found_artifacts.values()],
+            executions=[EXECUTIONS.message(record) for record in found_executions.values()],
+            events=[
+                {"artifact": artifact, "execution": execution, "type_": kind}
+                for artifact, execution, kind in edges
+            ],
+        )
+
+
+def _check_limit(*parts: Iterable[object]) -> None:
+    if any(len(list(part)) > _LIMIT for part in parts):
+        raise FailedPrecondition(
+            f"The lineage holds more than {_LIMIT} artifacts, executions or events; "
+            "ask for less with `max_hops` or from another place."
+        )

@@ -1,0 +1,76 @@
+"""What the collections of the metadata service share: the store that is simply there.
+
+The official client expects a metadata store `default` in every project and region, and asks for
+it before anything else. It exists as soon as somebody asks.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from tensordeck import names
+from tensordeck.errors import AlreadyExists, NotFound
+from tensordeck.filters import Filter
+from tensordeck.names import ResourceName
+from tensordeck.store import Store
+from tensordeck.store.contract import Page
+from tensordeck.store.resources import MetadataStore, Resource
+
+R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
+
+DEFAULT: Final = "default"
+
+
+class MetadataCollection:
+    """Calls on one collection of the metadata service.
+
+    Args:
+        store: Where everything rests.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._catalog = store.catalog
+
+    def _store_name(self, text: str, field: str = "parent") -> ResourceName:
+        return names.parse(text, names.METADATA_STORE, field)
+
+    def _ensure_store(self, store: ResourceName) -> None:
+        """Makes the default store if it is missing."""
+        if store.id == DEFAULT:
+            with contextlib.suppress(AlreadyExists):
+                self._catalog.create(MetadataStore(name=str(store)))
+
+    def _in_store(self, store: ResourceName, work: Callable[[], T]) -> T:
+        """Runs `work`; once more with the default store made if that was missing."""
+        try:
+            return work()
+        except NotFound:
+            if store.id != DEFAULT or self._catalog.find(MetadataStore, str(store)):
+                raise
+        self._ensure_store(store)
+        return work()
+
+    def _page(
+        self,
+        kind: type[R],
+        store: ResourceName,
+        tree: Filter | None,
+        page_size: int,
+        page_token: str = "",
+        order_by: str = "",
+    ) -> Page[R]:
+        """One page of a store's resources; a default store that is not made yet is empty."""
+        try:
+            return self._catalog.list(
+                kind,
+                str(store),
+                filter=tree,
+                order_by=order_by,
+                page_size=page_size,
+                page_token=page_token,
+            )
+        except NotFound:
+            if store.id == DEFAULT:
+                return Page([], "")
+            raise

@@ -1,0 +1,220 @@
+"""What contexts, artifacts and executions have in common: their life from create to purge."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
+
+from tensordeck import names, protos
+from tensordeck.errors import Aborted, InvalidArgument, NotFound
+from tensordeck.filters import Filter, parse_filter
+from tensordeck.names import ResourceName
+from tensordeck.services import masks, paging, rules, structs
+from tensordeck.services.metadata_schemas import MetadataSchemas
+from tensordeck.services.times import set_micros
+from tensordeck.store.resources import Artifact, Context, Execution, MetadataNode
+
+N = TypeVar("N", Context, Artifact, Execution)
+
+_COMMON: Final = frozenset({"display_name", "description", "labels", "metadata"})
+_SCHEMA: Final = frozenset({"schema_title", "schema_version"})
+_SAMPLE: Final = 100
+_ETAG_BASE: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind(Generic[N]):
+    """One of the three kinds.
+
+    Attributes:
+        record: What the catalog keeps.
+        singular: The message's name.
+        own: Fields of the kind alone that an update may change; the same in record and message.
+    """
+
+    record: type[N]
+    singular: str
+    own: frozenset[str] = frozenset()
+
+    @property
+    def collection(self) -> str:
+        """The collection in names, e.g. `contexts`."""
+        return self.record.kind
+
+    @property
+    def pattern(self) -> tuple[str, ...]:
+        """The form of a name."""
+        return (*names.METADATA_STORE, self.collection)
+
+    @property
+    def field(self) -> str:
+        """The request's field that holds one."""
+        return self.singular.lower()
+
+    def message(self, record: N) -> Any:
+        """A record as a message."""
+        message = protos.message(self.singular)(
+            name=record.name,
+            display_name=record.display_name,
+            description=record.description,
+            labels=record.labels,
+            etag=metadata_etag(record),
+            schema_title=record.schema_title,
+            schema_version=record.schema_version,
+            metadata=structs.to_struct(record.metadata),
+            **{field: getattr(record, field) for field in self.own},
+        )
+        if isinstance(record, Context):
+            message.parent_contexts.extend(record.parent_contexts)
+        set_micros(message.create_time, record.create_time)
+        set_micros(message.update_time, record.update_time)
+        return message
+
+    def changed(self, record: N, message: Any) -> N:
+        """The record with the message's fields."""
+        own: dict[str, Any] = {field: getattr(message, field) for field in self.own}
+        return replace(
+            record,
+            display_name=message.display_name,
+            description=message.description,
+            labels=dict(message.labels),
+            metadata=structs.to_json(message.metadata),
+            **own,
+        )
+
+    def check(self, message: Any, labels_before: dict[str, str]) -> None:
+        """Checks the fields that a caller may set.
+
+        Raises:
+            InvalidArgument: If one breaks a documented rule.
+        """
+        rules.check_labels(message.labels, f"{self.field}.labels", labels_before)
+        if (size := message.metadata.ByteSize()) > rules.METADATA_LIMIT:
+            raise InvalidArgument(
+                f"`{self.field}.metadata` must be at most {rules.METADATA_LIMIT} bytes; "
+                f"it has {size}."
+            )
+
+
+CONTEXTS: Final = NodeKind(Context, "Context")
+ARTIFACTS: Final = NodeKind(Artifact, "Artifact", frozenset({"uri", "state"}))
+EXECUTIONS: Final = NodeKind(Execution, "Execution", frozenset({"state"}))
+
+
+def metadata_etag(record: MetadataNode) -> str:
+    """The etag: a number of constant width, for the client compares two of them as strings."""
+    return str(_ETAG_BASE + record.revision)
+
+
+class MetadataNodes(MetadataSchemas):
+    """The calls of any kind, behind the methods that carry the kind's name."""
+
+    def _create(self, kind: NodeKind[N], parent: str, given: Any, node_id: str) -> Any:
+        store = self._store_name(parent)
+        node_id = node_id or str(uuid.uuid4())
+        names.validate_id(node_id, "metadata", f"{kind.field}_id")
+        kind.check(given, {})
+        new = kind.record(
+            name=str(store.child(kind.collection, node_id)),
+            schema_title=given.schema_title,
+            schema_version=given.schema_version or self._latest_version(store, given.schema_title),
+        )
+        record = kind.changed(new, given)
+        return kind.message(self._in_store(store, lambda: self._catalog.create(record)))
+
+    def _get(self, kind: NodeKind[N], name: str) -> Any:
+        return kind.message(self._catalog.get(kind.record, str(names.parse(name, kind.pattern))))
+
+    def _list(self, kind: NodeKind[N], request: Any) -> Any:
+        page = self._page(
+            kind.record,
+            self._store_name(request.parent),
+            parse_filter(request.filter),
+            paging.METADATA.of(request.page_size),
+            request.page_token,
+            request.order_by,
+        )
+        reply = protos.message(f"List{kind.singular}sResponse")(next_page_token=page.next_token)
+        getattr(reply, kind.collection).extend(kind.message(record) for record in page.items)
+        return reply
+
+    def _update(
+        self,
+        kind: NodeKind[N],
+        given: Any,
+        request: Any,
+        on_stale: Callable[[N, Any], Any] | None = None,
+    ) -> Any:
+        """Changes a node.
+
+        Args:
+            kind: What it is.
+            given: The node of the request.
+            request: The request, for its mask and `allow_missing`.
+            on_stale: What to apply instead of `given` when its etag is not the present one;
+                without it, that is an error.
+        """
+        name = names.parse(given.name, kind.pattern, f"{kind.field}.name")
+        writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
+
+        def change(record: N) -> N:
+            wanted = given
+            if given.etag and given.etag != metadata_etag(record):
+                if on_stale is None:
+                    # The client reads the two numbers from the beginning of this text.
+                    raise Aborted(
+                        f"Specified {kind.singular} `etag`: `{given.etag[:64]}` does not match "
+                        f"server `etag`: `{metadata_etag(record)}`. Read {record.name} again, "
+                        "then retry."
+                    )
+                wanted = on_stale(record, given)
+            message = kind.message(record)
+            masks.merge(message, wanted, request.update_mask, writable)
+            kind.check(message, record.labels)
+            return kind.changed(record, message)
+
+        try:
+            return kind.message(self._catalog.update(kind.record, str(name), change))
+        except NotFound:
+            if not request.allow_missing:
+                raise
+        return self._create(kind, str(name.parent), given, name.id)
+
+    def _delete(self, kind: NodeKind[N], request: Any) -> Any:
+        name = str(names.parse(request.name, kind.pattern))
+
+        def check(record: N) -> None:
+            if request.etag and request.etag != metadata_etag(record):
+                raise Aborted(
+                    f"Specified {kind.singular} `etag`: `{request.etag[:64]}` does not match "
+                    f"server `etag`: `{metadata_etag(record)}`. {name} was not deleted."
+                )
+
+        self._catalog.delete(kind.record, name, check=check)
+        return protos.message("google.protobuf.Empty")()
+
+    def _purge(self, kind: NodeKind[N], request: Any) -> Any:
+        """Deletes what matches a filter, or only says what would be deleted."""
+        store = self._store_name(request.parent)
+        tree = parse_filter(request.filter)
+        if tree is None:
+            raise InvalidArgument("`filter` is required: it says what to purge.")
+        names_found = list(self._names(kind, store, tree))
+        reply = protos.message(f"Purge{kind.singular}sResponse")(purge_count=len(names_found))
+        if not request.force:
+            reply.purge_sample.extend(names_found[:_SAMPLE])
+            return reply
+        for name in names_found:
+            with contextlib.suppress(NotFound):  # somebody else deleted it meanwhile
+                self._catalog.delete(kind.record, name)
+        return reply
+
+    def _names(self, kind: NodeKind[N], store: ResourceName, tree: Filter) -> Iterator[str]:
+        token = ""
+        while True:
+            page = self._page(kind.record, store, tree, paging.METADATA.maximum, token)
+            yield from (record.name for record in page.items)
+            token = page.next_token
+            if not token:
+                return
