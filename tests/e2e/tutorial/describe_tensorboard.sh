@@ -1,0 +1,2 @@
+# Get the TensorBoard instance details
+gcloud ai tensorboards describe TB_ID --region=us-central1
