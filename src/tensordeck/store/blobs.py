@@ -160,7 +160,7 @@ class ObjectStoreBlobs(Blobs):
         return removed
 
     @staticmethod
-    def _stream(key: str, found: obstore.GetResult) -> Iterator[bytes]:
+    def _stream(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
         with _translated(key):
             for chunk in found.stream(min_chunk_size=READ_CHUNK):
                 yield bytes(chunk)
