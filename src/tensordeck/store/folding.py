@@ -118,7 +118,7 @@ class Folding:
 
         def load(segment: Segment) -> ScalarColumns:
             data = queries.segment_data(connection, series_pk, segment.first_step)
-            return decode_segment(data, segment.count)
+            return decode_segment(data, segment.point_count)
 
         merge = merge_points(segments, batch.points, load, self._limit)
         size = summary.byte_count

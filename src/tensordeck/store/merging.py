@@ -28,12 +28,14 @@ class Segment(NamedTuple):
     Attributes:
         first_step: Smallest step; identifies the segment in its series.
         last_step: Largest step.
-        count: Number of points.
+        point_count: Number of points.
         size: Bytes.
     """
 
     first_step: int
     last_step: int
+    point_count: int
+    size: int
     count: int
     size: int
 
@@ -53,7 +55,7 @@ class Merge:
     @property
     def grown(self) -> int:
         """By how much the number of the series' points grows."""
-        return sum(len(p.steps) for p in self.added) - sum(s.count for s in self.removed)
+        return sum(len(p.steps) for p in self.added) - sum(s.point_count for s in self.removed)
 
 
 def merge_points(
@@ -95,11 +97,11 @@ def merge_points(
         taken = set(plan.removed)
         absorbed: list[Segment] = []
         size = len(appended.steps)
-        while tail and tail[-1] not in taken and tail[-1].count < limit:
-            if tail[-1].count > _GROWTH * size:
+        while tail and tail[-1] not in taken and tail[-1].point_count < limit:
+            if tail[-1].point_count > _GROWTH * size:
                 break
             absorbed.append(tail.pop())
-            size += absorbed[-1].count
+            size += absorbed[-1].point_count
         absorbed.reverse()
         plan.removed.extend(absorbed)
         whole = join_points([*map(load, absorbed), appended])
@@ -116,7 +118,7 @@ def tail_step(segments: Sequence[Segment], limit: int = SEGMENT_POINTS) -> int:
     """
     result = segments[-1].first_step
     for segment in reversed(segments):
-        if segment.count >= limit:
+        if segment.point_count >= limit:
             break
         result = segment.first_step
     return result

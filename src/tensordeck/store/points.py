@@ -175,5 +175,5 @@ def _count_new(connection: Connection, row: SummaryRow, batch: Batch) -> int:
         b = int(np.searchsorted(steps, segment.last_step, "right"))
         if a < b:
             data = queries.segment_data(connection, row.series_pk, segment.first_step)
-            known += int(np.isin(steps[a:b], decode_segment(data, segment.count).steps).sum())
+            known += int(np.isin(steps[a:b], decode_segment(data, segment.point_count).steps).sum())
     return len(steps) - known
