@@ -26,6 +26,8 @@ class Settings:
         object_store: `file://`, `s3://`, `gs://` or `az://` URL; empty means `data_dir`.
         public_url: The URL that people open, when a load balancer stands before the server.
         server_names: Further host names that the server's certificate must cover.
+        plaintext_networks: Networks (`10.0.0.0/8`) whose callers may come without TLS, a load
+            balancer's for instance. This machine always may.
         upstream_proxy: `http://host:port` that the gateway tunnels through, if any.
         log_level: `debug`, `info`, `warning` or `error`.
         drain_seconds: How long requests in flight may take once a stop was asked for.
@@ -38,6 +40,7 @@ class Settings:
     object_store: str = ""
     public_url: str = ""
     server_names: tuple[str, ...] = ()
+    plaintext_networks: tuple[str, ...] = ()
     upstream_proxy: str = ""
     log_level: str = "info"
     drain_seconds: float = 4.0
