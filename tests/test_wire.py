@@ -215,21 +215,21 @@ def test_mixed_kinds_are_refused_by_the_name_of_the_series():
     request, data = series_request(value_type=1)
     data.values.add().scalar.value = 1
     data.values.add().tensor.value = b"x"
-    with pytest.raises(InvalidArgument, match='"77".*scalar, tensor'):
+    with pytest.raises(InvalidArgument, match=r'"77".*scalar, tensor'):
         decode_run_write(request.SerializeToString())
 
 
 def test_a_point_without_a_value_is_refused():
     request, data = series_request(value_type=1)
     data.values.add(step=4)
-    with pytest.raises(InvalidArgument, match='"77".*no value'):
+    with pytest.raises(InvalidArgument, match=r'"77".*no value'):
         decode_run_write(request.SerializeToString())
 
 
 def test_a_kind_that_is_not_the_declared_one_is_refused():
     request, data = series_request(value_type=2)
     data.values.add().scalar.value = 1
-    with pytest.raises(InvalidArgument, match='"77" is TENSOR.*SCALAR'):
+    with pytest.raises(InvalidArgument, match=r'"77" is TENSOR.*SCALAR'):
         decode_run_write(request.SerializeToString())
 
 

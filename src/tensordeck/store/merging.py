@@ -36,8 +36,6 @@ class Segment(NamedTuple):
     last_step: int
     point_count: int
     size: int
-    count: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
