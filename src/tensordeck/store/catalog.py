@@ -25,6 +25,7 @@ from tensordeck.store.database import Database
 from tensordeck.store.links import add_links, find_links, remove_links
 from tensordeck.store.resources import Resource, Tensorboard
 from tensordeck.store.rows import KINDS, READ_ONLY, Rows, rows_of
+from tensordeck.store.stamps import experiment_stamps
 
 __all__ = ["SqlCatalog"]
 
@@ -96,6 +97,11 @@ class SqlCatalog(Catalog):
                     (row[0], row[1]) for row in connection.execute(statement, {"names": group})
                 )
         return counts
+
+    def stamps(self, experiments: Sequence[str]) -> dict[str, str]:
+        """See `Catalog.stamps`."""
+        with self._read() as connection:
+            return experiment_stamps(connection, experiments)
 
     def delete(self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None) -> None:
         """See `Catalog.delete`."""

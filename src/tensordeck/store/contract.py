@@ -150,6 +150,15 @@ class Catalog(ABC):
         """Counts the direct children of some kind, by the parent's name; 0 where none."""
 
     @abstractmethod
+    def stamps(self, experiments: Sequence[str]) -> dict[str, str]:
+        """Tells whether what was read of experiments still holds, without reading it again.
+
+        Returns:
+            For each experiment that exists a text that changes whenever the experiment, one of its
+            runs or one of their time series is added, changed or removed.
+        """
+
+    @abstractmethod
     def delete(self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None) -> None:
         """Removes a resource and all below it; returns when the deletion is durable.
 
