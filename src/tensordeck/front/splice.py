@@ -47,6 +47,7 @@ class Splice:
         self._first_bytes = first_bytes
         self._greeting = greeting
         self._watch = watch
+        self._pass_on(self.remote, client)
         self.moved = True
         """Whether bytes have passed since it was last set to False; only with `watch`."""
 
@@ -62,16 +63,14 @@ class Splice:
         if client.is_closing():
             remote.abort()
             return
-        for writer, reader in ((remote, self._client), (client, self.remote)):
-            writer.set_write_buffer_limits(WRITE_BUFFER)
-            # An instance's attribute hides the method: the event loop then calls the other
-            # transport directly, which halves the cost of a small chunk.
-            reader.data_received = self._watched(writer) if self._watch else writer.write  # type: ignore[method-assign, assignment]  # on purpose, as said
+        client.set_write_buffer_limits(WRITE_BUFFER)
+        remote.set_write_buffer_limits(WRITE_BUFFER)
         if self._greeting:
             client.write(self._greeting)
         if self._first_bytes:
             remote.write(self._first_bytes)
             self._first_bytes = b""
+        self._pass_on(self._client, remote)
         client.set_protocol(self._client)
         client.resume_reading()
 
@@ -86,14 +85,20 @@ class Splice:
             if other.transport.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(LINGER_SECONDS, other.transport.abort)
 
-    def _watched(self, writer: asyncio.Transport) -> Callable[[bytes], None]:
+    def _pass_on(self, reader: "_Side", writer: asyncio.Transport) -> None:
+        """Writes what one side receives to the other.
+
+        An instance's attribute hides the method, so that the event loop calls the transport
+        directly: half the cost of a small chunk. The loop takes hold of the attribute when the
+        protocol is set, so this comes before.
+        """
         write = writer.write
 
-        def data_received(data: bytes) -> None:
+        def watched(data: bytes) -> None:
             self.moved = True
             write(data)
 
-        return data_received
+        reader.data_received = watched if self._watch else write  # type: ignore[method-assign]  # on purpose, as said
 
 
 class _Side(asyncio.Protocol):
