@@ -31,7 +31,7 @@ from tensordeck.front.rest import RestApi
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
-from tensordeck.services.iam import IamService
+from tensordeck.services.iam_policy import IamPolicyService
 from tensordeck.services.jobs import JobService
 from tensordeck.services.locations import LocationsService
 from tensordeck.services.metadata import MetadataService
@@ -75,6 +75,8 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         errors.TensordeckError: If it can't start; the message is one clear line.
     """
     began = time.monotonic()
+    # The database holds the signing secret: nobody else on this machine may read what we make.
+    os.umask(0o077)
     with _data_dir(settings.data_dir) as data_dir:
         uvloop.run(_serve(settings, data_dir, on_ready, began))
 
@@ -152,7 +154,7 @@ class _Parts:
                 )
             ),
         ]
-        self._door = Door(settings, upstreams, access)
+        self._door = Door(settings, upstreams, access.authenticate_proxy)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, began: float) -> Running:
@@ -226,7 +228,7 @@ def make_dispatcher(store: Store, access: LocalAccess) -> Dispatcher:
             OPERATIONS: operations,
             LOCATIONS: LocationsService(),
             PROJECTS: ProjectsService(),
-            IAM_POLICY: IamService(store),
+            IAM_POLICY: IamPolicyService(access),
         },
         operations.finish,
     )
