@@ -102,7 +102,7 @@ _AND.2: /AND(?![\w.:-])/
 _OR.2: /OR(?![\w.:-])/
 _NOT.2: /NOT(?![\w.:-])/
 _MINUS: "-"
-PATH: /[A-Za-z_]\w*(\.([\w\/-]+|"(\\.|[^"\\])*"))*/
+PATH: /(?!(AND|OR|NOT)(?![\w.:-]))[A-Za-z_]\w*(\.([\w\/-]+|"(\\.|[^"\\])*"))*/
 OPERATOR: "<=" | ">=" | "!=" | "=" | "<" | ">" | ":"
 VALUE: /[^\s()"',=<>!:][^\s()",]*/
 QUOTED: /"(\\.|[^"\\])*"|'(\\.|[^'\\])*'/s
@@ -129,13 +129,13 @@ def parse_filter(text: str) -> Filter | None:
     if not text.strip():
         return None
     _require_small(text)
-    from lark.exceptions import UnexpectedInput  # noqa: PLC0415 -- loaded when needed
+    from lark.exceptions import UnexpectedInput, UnexpectedToken  # noqa: PLC0415 -- loaded when needed
 
     try:
         tree: Any = _parser().parse(text)
     except UnexpectedInput as error:
-        position = error.pos_in_stream
-        if position is None or not text[position:].strip():
+        position = error.pos_in_stream or 0
+        if isinstance(error, UnexpectedToken) and error.token.type == "$END":
             raise InvalidArgument(
                 f"`filter` ends too early, after {shown(text.rstrip()[-40:])}."
             ) from None
@@ -156,7 +156,7 @@ def parse_order_by(text: str) -> list[Order]:
     """
     orders: list[Order] = []
     position = 0
-    while position < len(text) and text.strip():
+    while text.strip() and position <= len(text):
         found = ORDER.match(text, position)
         if not found or text[found.end() : found.end() + 1] not in {"", ","}:
             raise InvalidArgument(

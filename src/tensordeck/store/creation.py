@@ -48,20 +48,22 @@ def add_resources(connection: Connection, rows: Rows[R], resources: Sequence[R])
             ],
         )
     now = microseconds()
-    created: list[R] = []
     values: list[dict[str, Any]] = []
     for resource in resources:
-        since = resource.create_time or now
-        record = replace(
-            resource, revision=1, create_time=since, update_time=resource.update_time or since
-        )
-        row = rows.values(record)
+        row = rows.values(resource)
+        row["revision"] = 1
+        row["create_time"] = resource.create_time or now
+        row["update_time"] = resource.update_time or row["create_time"]
         if rows.kind.parent_kind:
-            row["parent_pk"] = parents[parent_of(rows.kind, record.name)]
+            row["parent_pk"] = parents[parent_of(rows.kind, resource.name)]
         else:
-            row["place"] = place_of(record.name)
-        created.append(record)
+            row["place"] = place_of(resource.name)
         values.append(row)
+    defaults: dict[str, str] = {}  # of several in one place the last wins, as if made in turn
+    if rows.kind is Tensorboard:
+        defaults = {row["place"]: row["name"] for row in values if row["is_default"]}
+        for row in values:
+            row["is_default"] = defaults.get(row["place"]) == row["name"]
     statement = insert(rows.table).returning(rows.table.c.name, rows.table.c.pk)
     try:
         keys = {row[0]: row[1] for row in connection.execute(statement, values)}
@@ -69,11 +71,12 @@ def add_resources(connection: Connection, rows: Rows[R], resources: Sequence[R])
         raise errors.AlreadyExists(
             f"{rows.kind.__name__} {shown(resources[0].name)} or one like it already exists."
         ) from error
-    if rows.kind is Tensorboard:
-        for record in created:
-            if getattr(record, "is_default", False):
-                clear_other_defaults(connection, record.name)
-    return [_with_keys(record, keys[record.name], parents) for record in created]
+    for name in defaults.values():
+        clear_other_defaults(connection, name)
+    return [
+        _created(resource, row, keys[row["name"]])
+        for resource, row in zip(resources, values, strict=True)
+    ]
 
 
 def clear_other_defaults(connection: Connection, name: str) -> None:
@@ -166,7 +169,13 @@ def _title(resource: Resource) -> str:
     return resource.display_name if isinstance(resource, Run | TimeSeries) else ""
 
 
-def _with_keys(record: R, pk: int, parents: dict[str, int]) -> R:
-    if isinstance(record, TimeSeries):
-        return replace(record, pk=pk, run_pk=parents[parent_of(TimeSeries, record.name)])
-    return replace(record, pk=pk)
+def _created(resource: R, row: dict[str, Any], pk: int) -> R:
+    """The record of what was added."""
+    filled: dict[str, Any] = {
+        field: row[field] for field in ("revision", "create_time", "update_time")
+    }
+    if isinstance(resource, TimeSeries):
+        filled["run_pk"] = row["parent_pk"]
+    if isinstance(resource, Tensorboard):
+        filled["is_default"] = row["is_default"]
+    return replace(resource, pk=pk, **filled)

@@ -1,0 +1,208 @@
+"""Filters and orders as text: what parses, to which tree, and where an error points."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tensordeck.errors import InvalidArgument
+from tensordeck.filters import (
+    All,
+    Any_,
+    Comparison,
+    Function,
+    Not,
+    Order,
+    parse_filter,
+    parse_order_by,
+)
+
+
+def is_(path: str, op: str, *values: str, wildcard: bool = False) -> Comparison:
+    """A comparison at any position."""
+    return Comparison(tuple(path.split(".")), op, values, 0, wildcard)
+
+
+def placeless(tree: object) -> object:
+    """A tree without its positions."""
+    match tree:
+        case Comparison(path, op, value, _, wildcard):
+            return Comparison(path, op, value, 0, wildcard)
+        case Function(name, arguments, _):
+            return Function(name, arguments)
+        case Not(operand):
+            return Not(placeless(operand))
+        case All(operands):
+            return All(tuple(map(placeless, operands)))
+        case Any_(operands):
+            return Any_(tuple(map(placeless, operands)))
+    return tree
+
+
+A, B, C = is_("a", "=", "1"), is_("b", "=", "2"), is_("c", "=", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("", None),
+        ("  \n", None),
+        ("is_default=true", is_("is_default", "=", "true")),
+        ("isDefault = true", is_("is_default", "=", "true")),
+        ('display_name = "a \\"tag\\" \\u00e9"', is_("display_name", "=", 'a "tag" é')),
+        ("displayName = some-name", is_("display_name", "=", "some-name")),
+        ("display_name='it is'", is_("display_name", "=", "it is")),
+        ("display_name = a*", is_("display_name", "=", "a*", wildcard=True)),
+        ("a=1 AND b=2", All((A, B))),
+        ("a=1 b=2", All((A, B))),
+        ("a=1 OR b=2", Any_((A, B))),
+        ("a=1 AND b=2 OR c=3", All((A, Any_((B, C))))),
+        ("a=1 OR b=2 c=3", All((Any_((A, B)), C))),
+        ("(a=1 AND b=2) OR c=3", Any_((All((A, B)), C))),
+        ("NOT a=1", Not(A)),
+        ("-a=1", Not(A)),
+        ("NOT (a=1 OR b=2)", Not(Any_((A, B)))),
+        ("a=1 -b=2", All((A, Not(B)))),
+        ("((a=1))", A),
+        ("a=-1", is_("a", "=", "-1")),
+        ("a>=1", is_("a", ">=", "1")),
+        ("a != 1", is_("a", "!=", "1")),
+        ("create_time>2026-01-31T12:00:00Z", is_("create_time", ">", "2026-01-31T12:00:00Z")),
+        ("labels.my-key:*", is_("labels.my-key", ":", "*", wildcard=True)),
+        ("labels:team", is_("labels", ":", "team")),
+        ("metadata.lr.number_value = 10.0", is_("metadata.lr.number_value", "=", "10.0")),
+        (
+            'metadata."a:b".bool_value=true',
+            Comparison(("metadata", "a:b", "bool_value"), "=", ("true",)),
+        ),
+        ('metadata."x.y"=1', Comparison(("metadata", "x.y"), "=", ("1",))),
+        ("metadata.camelCase=1", is_("metadata.camelCase", "=", "1")),
+        ('parent_contexts:"a","b"', is_("parent_contexts", ":", "a", "b")),
+        ('parentContexts : "a" , "b"', is_("parent_contexts", ":", "a", "b")),
+        ('in_context("x/y")', Function("in_context", ("x/y",))),
+        (
+            '(schema_title="system.Run") AND in_context("x")',
+            All((is_("schema_title", "=", "system.Run"), Function("in_context", ("x",)))),
+        ),
+        ('state="LIVE" AND ANDY=1', All((is_("state", "=", "LIVE"), is_("ANDY", "=", "1")))),
+        ("NOTE=1", is_("NOTE", "=", "1")),
+        ("uri = gs://b/o?x=y", is_("uri", "=", "gs://b/o?x=y")),
+    ],
+)
+def test_a_filter_parses_to_its_tree(text: str, tree: object) -> None:
+    assert placeless(parse_filter(text)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("a=1 AND", None),
+        ("a=", None),
+        ("(a=1", None),
+        ("a=1)", 4),
+        ("=1", 1),
+        ("a==1", 3),
+        ("a=1 AND AND b=2", 9),
+        ("a b=2", 3),
+        ("a=1 | b=2", 5),
+        ('a="unclosed', 3),
+        ("a=1,2", 1),
+        ("a <> 1", 4),
+        ("1=a", 1),
+        ("a=1 ; DROP TABLE runs", 5),
+        ('a="\\ud800"', 3),
+        ('a="\\u0000"', 3),
+    ],
+)
+def test_an_error_points_at_the_character(text: str, position: int | None) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse_filter(text)
+
+    assert "`filter`" in str(caught.value)
+    assert ("ends too early" if position is None else f"character {position}:") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 10_000,
+        "(" * 5_000 + "a=1" + ")" * 5_000,
+        "NOT " * 2_500,
+        "-" * 10_000,
+        "a=1 " * 2_500,
+        "a=1 OR " * 1_400 + "a=1",
+        "a." * 5_000,
+        '"' * 10_001,
+        "x" * 1_000_000,
+    ],
+)
+def test_long_and_deep_input_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_filter(text)
+
+
+def test_a_long_value_is_taken() -> None:
+    assert parse_filter("a=" + "x" * 10_000) == is_("a", "=", "x" * 10_000)
+
+
+def test_fifty_parentheses_are_taken() -> None:
+    assert placeless(parse_filter("(" * 50 + "a=1" + ")" * 50)) == A
+
+
+def test_parentheses_in_quotes_nest_nothing() -> None:
+    value = "(" * 200
+
+    assert placeless(parse_filter(f'a="{value}"')) == is_("a", "=", value)
+
+
+@given(st.text(max_size=200))
+@example("a=1\x00")
+@example("\ud800=1")
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    try:
+        parse_filter(text)
+    except InvalidArgument as error:
+        str(error).encode()
+
+
+@given(st.text("ab=<>!:()\"'\\,.-* ANDORT1", max_size=60))
+def test_any_text_of_the_grammar_parses_or_is_refused(text: str) -> None:
+    try:
+        parse_filter(text)
+    except InvalidArgument:
+        pass
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@example("a*b\n\t\"'\\")
+def test_a_quoted_value_comes_back(value: str) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        tree = parse_filter(f"display_name = {text}")
+
+        assert isinstance(tree, Comparison)
+        assert tree.value == (value,)
+
+
+@pytest.mark.parametrize(
+    ("text", "orders"),
+    [
+        ("", []),
+        ("  ", []),
+        ("create_time asc", [Order(("create_time",), False)]),
+        ("createTime desc", [Order(("create_time",), True)]),
+        ("a, b  DESC", [Order(("a",), False), Order(("b",), True)]),
+        ("labels.team", [Order(("labels", "team"), False)]),
+        ('labels."a,b" desc', [Order(("labels", "a,b"), True)]),
+    ],
+)
+def test_an_order_parses(text: str, orders: list[Order]) -> None:
+    assert parse_order_by(text) == orders
+
+
+@pytest.mark.parametrize(
+    "text", ["a b c", "a,", ",a", "a,,b", "a; DROP", "desc desc desc", "1", "a" + ",a" * 40]
+)
+def test_a_bad_order_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="order_by"):
+        parse_order_by(text)
