@@ -20,7 +20,7 @@ from tensordeck.services.storage_attributes import (
     Attributes,
     Checksums,
 )
-from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions, metageneration
+from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions
 from tensordeck.services.storage_content import Content, discard, store_content
 from tensordeck.services.storage_listing import ObjectPage, ObjectQuery, list_objects
 from tensordeck.services.storage_names import row_name, validate_object
@@ -141,13 +141,7 @@ class Objects:
             conditions.check(old)
             replaced[:] = [old]
             # Generations grow even when the clock does not.
-            return replace(
-                fresh,
-                pk=old.pk,
-                revision=old.revision,
-                create_time=old.create_time,
-                generation=max(fresh.generation, old.generation + 1),
-            )
+            return replace(fresh, generation=max(fresh.generation, old.generation + 1))
 
         while True:
             try:
@@ -259,7 +253,7 @@ class Objects:
                 old,
                 content_type=after.content_type,
                 metadata=dict(after.metadata),
-                extra={**after.extra, **own, "metageneration": metageneration(old) + 1},
+                extra={**after.extra, **own},
             )
 
         try:
@@ -308,7 +302,7 @@ def missing_bucket(name: str) -> NotFound:
 
 
 def _row(full: str, content: Content, attributes: Attributes, upload: str) -> StoredObject:
-    extra: dict[str, Any] = {**attributes.extra, "metageneration": 1}
+    extra: dict[str, Any] = dict(attributes.extra)
     if content.component_count:
         extra["componentCount"] = content.component_count
     if upload:

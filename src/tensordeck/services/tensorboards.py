@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tensordeck import names, protos
-from tensordeck.errors import InvalidArgument
 from tensordeck.filters import parse_filter
 from tensordeck.names import ResourceName
 from tensordeck.services import masks, paging, rules
@@ -19,6 +18,7 @@ from tensordeck.store.resources import Run, Tensorboard
 _WRITABLE: Final = masks.Writable(
     frozenset({"display_name", "description", "labels", "is_default", "encryption_spec"})
 )
+_KEY: Final = (*names.LOCATION, "keyRings", "cryptoKeys")
 _PAGE: Final = 500
 
 
@@ -130,10 +130,11 @@ class Tensorboards(Collection):
 def _check(message: Any, labels_before: dict[str, str]) -> None:
     rules.check_display_name(message.display_name, "tensorboard.display_name")
     rules.check_labels(message.labels, "tensorboard.labels", labels_before)
-    if message.encryption_spec.kms_key_name.count("/") not in (0, 7):
-        raise InvalidArgument(
-            "`tensorboard.encryption_spec.kms_key_name` must have the form "
-            "projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}."
+    if message.HasField("encryption_spec"):
+        names.parse(
+            message.encryption_spec.kms_key_name,
+            _KEY,
+            "tensorboard.encryption_spec.kms_key_name",
         )
 
 
