@@ -6,6 +6,7 @@ from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardS
 
 from tensordeck import protos
 from tensordeck.front.methods import METHODS, VERSIONS, Method
+from tests.front.paths import example
 
 PL = "projects/p/locations/us-central1"
 
@@ -52,22 +53,18 @@ def test_every_metadata_rpc_of_the_client_is_there() -> None:
 
     ours = {m.attribute for m in METHODS if m.service == "MetadataService"}
 
-    assert rpcs - mixins <= ours
+    assert rpcs - mixins - {"create_channel"} <= ours
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_example_path_of_each_rule_reaches_that_rule_first(version: str) -> None:
     rules = [(m, r) for m in METHODS for r in m.http]
     for method, rule in rules:
-        example = rule.template.replace("{v}", version)
-        while "{" in example:
-            start, end = example.index("{"), example.index("}")
-            inner = example[start + 1 : end].split("=")[1].replace("**", "a/b").replace("*", "x")
-            example = example[:start] + inner + example[end + 1 :]
+        path = example(rule, version)
         first = next(
-            m for m, r in rules if r.verb == rule.verb and r.pattern(version).fullmatch(example)
+            m for m, r in rules if r.verb == rule.verb and r.pattern(version).fullmatch(path)
         )
-        assert first.name == method.name, example
+        assert first.name == method.name, path
 
 
 def test_services_have_every_method_of_the_table(api) -> None:

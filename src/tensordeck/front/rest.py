@@ -5,7 +5,7 @@ Rules: AIP-127 (transcoding), the proto3 JSON mapping, and Google's error body
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -125,11 +125,9 @@ class RestApi:
             message = build_request(route.method, route.body, variables, query, body)
             reply = self._dispatcher.call(route.method, message, caller, route.version, "rest")
             if route.method.streaming:
-                content: Any = [protos.to_json(item) for item in _items(reply)]
+                content: Any = [protos.to_json(item) for item in reply]
             else:
-                content = protos.to_json(reply)
-            if route.version == "v1beta1":
-                content = _retype(content)
+                content = _to_json(reply, route.version)
             return _json(content)
         except errors.TensordeckError as error:
             return error_response(error)
@@ -259,8 +257,15 @@ def _version(template: str) -> str:
     return "v1beta1" if template.startswith("/v1beta1/") else "v1"
 
 
-def _items(reply: Any) -> Iterator[Any]:
-    yield from reply
+def _to_json(reply: Any, version: str) -> dict[str, Any]:
+    """As `protos.to_json`; the pool knows the messages inside operations by their v1 names."""
+    if version == "v1" or not reply.DESCRIPTOR.full_name.startswith("google.longrunning."):
+        return protos.to_json(reply)
+    for operation in reply.operations if hasattr(reply, "operations") else (reply,):
+        for packed in (operation.metadata, operation.response):
+            packed.type_url = packed.type_url.replace(f".{version}.", ".v1.")
+    result: dict[str, Any] = _retype(protos.to_json(reply))
+    return result
 
 
 def _retype(value: Any) -> Any:
