@@ -16,6 +16,7 @@ __all__ = [
     "Conditions",
     "NotModified",
     "RangeNotSatisfiable",
+    "metageneration",
 ]
 
 
@@ -43,6 +44,16 @@ class RangeNotSatisfiable(OutOfRange):
     def __init__(self, message: str, size: int) -> None:
         super().__init__(message)
         self.size = size
+
+
+def metageneration(found: Bucket | StoredObject) -> int:
+    """The number of the metadata's version; 1 for each new generation of an object.
+
+    A row's `revision` counts on over overwrites, so an object keeps its own count.
+    """
+    if isinstance(found, Bucket):
+        return found.revision
+    return int(found.extra.get("metageneration", 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +123,7 @@ class Conditions:
             NotModified: If the request reads and a "not" condition does not hold.
         """
         generation = found.generation if isinstance(found, StoredObject) else 0
-        version = found.revision if found is not None else None
+        version = metageneration(found) if found is not None else None
         for wanted, present, name in (
             (self.generation_match, generation, "ifGenerationMatch"),
             (self.metageneration_match, version, "ifMetagenerationMatch"),

@@ -20,7 +20,7 @@ from tensordeck.services.storage_attributes import (
     Attributes,
     Checksums,
 )
-from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions
+from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions, metageneration
 from tensordeck.services.storage_content import Content, discard, store_content
 from tensordeck.services.storage_listing import ObjectPage, ObjectQuery, list_objects
 from tensordeck.services.storage_names import row_name, validate_object
@@ -253,7 +253,7 @@ class Objects:
                 old,
                 content_type=after.content_type,
                 metadata=dict(after.metadata),
-                extra={**after.extra, **own},
+                extra={**after.extra, **own, "metageneration": metageneration(old) + 1},
             )
 
         try:

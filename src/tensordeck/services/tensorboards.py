@@ -130,7 +130,7 @@ class Tensorboards(Collection):
 def _check(message: Any, labels_before: dict[str, str]) -> None:
     rules.check_display_name(message.display_name, "tensorboard.display_name")
     rules.check_labels(message.labels, "tensorboard.labels", labels_before)
-    if message.HasField("encryption_spec"):
+    if message.encryption_spec.kms_key_name:
         names.parse(
             message.encryption_spec.kms_key_name,
             _KEY,

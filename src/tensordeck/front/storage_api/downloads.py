@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tensordeck.front.storage_api.calls import StorageCall
 from tensordeck.front.storage_api.representation import etag, hash_header
-from tensordeck.services.storage_conditions import RangeNotSatisfiable
+from tensordeck.services.storage_conditions import RangeNotSatisfiable, metageneration
 from tensordeck.services.storage_objects import ObjectReader
 from tensordeck.store.resources import StoredObject
 
@@ -80,7 +80,7 @@ def object_headers(row: StoredObject, *, xml: bool) -> dict[str, str]:
         "ETag": f'"{row.md5.hex()}"' if xml and row.md5 else etag(row),
         "Last-Modified": formatdate(row.update_time / 1_000_000, usegmt=True),
         "X-Goog-Generation": str(row.generation),
-        "X-Goog-Metageneration": str(row.revision),
+        "X-Goog-Metageneration": str(metageneration(row)),
         "X-Goog-Hash": hash_header(row),
         "X-Goog-Storage-Class": "STANDARD",
         "X-Goog-Stored-Content-Encoding": str(row.extra.get("contentEncoding", "identity")),

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tensordeck.front.storage_api.addresses import quoted
 from tensordeck.services.projects import project_number
 from tensordeck.services.storage_attributes import WRITABLE
+from tensordeck.services.storage_conditions import metageneration
 from tensordeck.services.storage_names import object_name
 from tensordeck.store.resources import Bucket, StoredObject
 
@@ -28,7 +29,7 @@ def timestamp(microseconds: int) -> str:
 def etag(row: StoredObject | Bucket) -> str:
     """A tag that changes with content and metadata."""
     generation = row.generation if isinstance(row, StoredObject) else row.pk
-    return base64.b64encode(f"{generation}/{row.revision}".encode()).decode()
+    return base64.b64encode(f"{generation}/{metageneration(row)}".encode()).decode()
 
 
 def hash_header(row: StoredObject) -> str:
@@ -85,7 +86,7 @@ def object_json(row: StoredObject, base: str) -> dict[str, Any]:
     """
     bucket, name = row.name.partition("/")[0], object_name(row)
     path = f"storage/v1/b/{bucket}/o/{quoted(name)}"
-    created = timestamp(row.create_time or row.generation)
+    created = timestamp(row.generation)  # which is the moment of the write
     shown: dict[str, Any] = {
         "kind": "storage#object",
         "id": f"{row.name}/{row.generation}",
@@ -94,7 +95,7 @@ def object_json(row: StoredObject, base: str) -> dict[str, Any]:
         "name": name,
         "bucket": bucket,
         "generation": str(row.generation),
-        "metageneration": str(row.revision),
+        "metageneration": str(metageneration(row)),
         "contentType": row.content_type,
         "storageClass": _STANDARD,
         "size": str(row.size),

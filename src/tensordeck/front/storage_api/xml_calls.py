@@ -17,7 +17,7 @@ from tensordeck.front.storage_api.replies import xml_reply, xml_text
 from tensordeck.front.storage_api.representation import hash_header, timestamp
 from tensordeck.front.storage_api.uploads import checksums_of, run_upload
 from tensordeck.services.storage_attributes import Attributes
-from tensordeck.services.storage_conditions import Conditions
+from tensordeck.services.storage_conditions import Conditions, metageneration
 from tensordeck.services.storage_copies import Source, copy
 from tensordeck.services.storage_listing import ObjectQuery
 from tensordeck.services.storage_names import object_name
@@ -163,7 +163,7 @@ def _contents(row: StoredObject) -> str:
     return (
         f"<Contents><Key>{xml_text(object_name(row))}</Key>"
         f"<Generation>{row.generation}</Generation>"
-        f"<MetaGeneration>{row.revision}</MetaGeneration>"
+        f"<MetaGeneration>{metageneration(row)}</MetaGeneration>"
         f"<LastModified>{timestamp(row.update_time)}</LastModified>"
         f'<ETag>"{row.md5.hex()}"</ETag><Size>{row.size}</Size></Contents>'
     )
@@ -246,7 +246,7 @@ def _written_headers(row: StoredObject) -> dict[str, str]:
     return {
         "ETag": f'"{row.md5.hex()}"',
         "X-Goog-Generation": str(row.generation),
-        "X-Goog-Metageneration": str(row.revision),
+        "X-Goog-Metageneration": str(metageneration(row)),
         "X-Goog-Hash": hash_header(row),
         "X-Goog-Stored-Content-Length": str(row.size),
     }
