@@ -1,14 +1,16 @@
 """The bytes of a journal row: the scalar points of one run in one request.
 
     magic (uint32), number of chunks (uint32), number of points (uint64)
+    form of steps, of wall times, of values (a byte each), five zero bytes
+    smallest step (int64), smallest wall time (int64)
     series_pk: int64 a chunk
     number of points, at least one: int64 a chunk
-    steps: int64 a point, chunk after chunk
-    wall times, ns: int64 a point
-    values: float64 a point
+    steps, then wall times (ns), then values: a word a point, chunk after chunk
 
-All little-endian and uncompressed: a row lives for seconds. A row without points records that
-payloads of the run were written.
+All little-endian. A row lives for seconds, so it is only made shorter where that costs less than
+writing it whole: in form `SHORT` a word has 32 bits: of a step, what it exceeds the smallest by;
+of a wall time, the same in milliseconds; of a value, a float32 that is exact. In form `WHOLE` a
+word has 64 bits. A row without points records that payloads of the run were written.
 """
 
 import struct
@@ -17,14 +19,17 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from tensordeck.store.contract import Floats, Ints, ScalarColumns
 
 __all__ = ["Batch", "decode_rows", "encode_row", "in_step_order"]
 
-_HEADER: Final = struct.Struct("<IIQ")
+_HEADER: Final = struct.Struct("<IIQBBB5xqq")
 _MAGIC: Final = 0x314A4454  # "TDJ1"
+WHOLE, SHORT = range(2)
+_SHORTEN_FROM: Final = 64
+"""From so many points on it pays to look for a shorter form."""
+_MILLISECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +57,52 @@ def encode_row(chunks: Sequence[tuple[int, ScalarColumns]]) -> bytes:
     Args:
         chunks: (series_pk, points) in the order they came, none empty; a series may come twice.
     """
-    if not chunks:
-        return _HEADER.pack(_MAGIC, 0, 0)
     columns = [points for _, points in chunks]
-    counts = [len(points.steps) for points in columns]
+    counts = [points.steps.size for points in columns]
+    total = sum(counts)
+    steps = b"".join([points.steps.data for points in columns])
+    wall_ns = b"".join([points.wall_ns.data for points in columns])
+    values = b"".join([points.values.data for points in columns])
+    if not len(steps) == len(wall_ns) == len(values) == 8 * total:
+        raise TypeError("Columns must have 64-bit words and one length.")
+    forms, bases, content = _shorten(steps, wall_ns, values, total)
+    keys = [pk for pk, _ in chunks]
     return b"".join(
         (
-            _HEADER.pack(_MAGIC, len(chunks), sum(counts)),
-            np.array([pk for pk, _ in chunks], np.int64).tobytes(),
-            np.array(counts, np.int64).tobytes(),
-            np.concatenate([points.steps for points in columns], dtype=np.int64).tobytes(),
-            np.concatenate([points.wall_ns for points in columns], dtype=np.int64).tobytes(),
-            np.concatenate([points.values for points in columns], dtype=np.float64).tobytes(),
+            _HEADER.pack(_MAGIC, len(chunks), total, *forms, *bases),
+            struct.pack(f"<{2 * len(chunks)}q", *keys, *counts),
+            *content,
         )
     )
+
+
+_Forms = tuple[int, int, int]
+
+
+def _shorten(
+    steps: bytes, wall_ns: bytes, values: bytes, total: int
+) -> tuple[_Forms, tuple[int, int], tuple[bytes, bytes, bytes]]:
+    """Returns the columns' forms, the smallest step and wall time, and the columns' bytes."""
+    if total < _SHORTEN_FROM:
+        return (WHOLE, WHOLE, WHOLE), (0, 0), (steps, wall_ns, values)
+    step_form, first_step, steps = _offsets(np.frombuffer(steps, np.int64), 1)
+    wall_form, first_wall, wall_ns = _offsets(np.frombuffer(wall_ns, np.int64), _MILLISECOND)
+    doubles = np.frombuffer(values, np.float64)
+    with np.errstate(all="ignore"):
+        singles = doubles.astype(np.float32)
+        exact = (singles.astype(np.float64).view(np.int64) == doubles.view(np.int64)).all()
+    value_form, values = (SHORT, singles.tobytes()) if exact else (WHOLE, values)
+    return (step_form, wall_form, value_form), (first_step, first_wall), (steps, wall_ns, values)
+
+
+def _offsets(words: Ints, unit: int) -> tuple[int, int, bytes]:
+    """Returns a column's form, its smallest word, and its bytes."""
+    smallest = int(words.min())
+    if int(words.max()) - smallest < unit * 2**32:
+        offsets = words - smallest
+        if unit == 1 or not (offsets % unit).any():
+            return SHORT, smallest, (offsets // unit).astype(np.uint32).tobytes()
+    return WHOLE, smallest, words.tobytes()
 
 
 def decode_rows(
@@ -140,18 +177,33 @@ _Part = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
 
 def _unpack(seq: int, payload: bytes, wanted: Ints | None) -> _Part | None:
     """Returns a row's columns: series, count and seq a chunk; step, time and value a point."""
-    magic, n_chunks, n_points = _HEADER.unpack_from(payload)
-    if magic != _MAGIC or len(payload) != _HEADER.size + 16 * n_chunks + 24 * n_points:
+    magic, n_chunks, total, *forms, first_step, first_wall = _HEADER.unpack_from(payload)
+    at = _HEADER.size + 16 * n_chunks
+    widths = [4 if form == SHORT else 8 for form in forms]
+    if magic != _MAGIC or len(payload) != at + total * sum(widths):
         raise ValueError("A journal row is damaged or of an unknown format.")
-    words: Ints = np.frombuffer(payload, np.int64, offset=_HEADER.size)
-    series, counts = words[:n_chunks], words[n_chunks : 2 * n_chunks]
-    points: npt.NDArray[np.int64] = words[2 * n_chunks :].reshape(3, n_points)
-    if wanted is not None:
-        chosen = np.isin(series, wanted)
-        if not chosen.all():
-            points = points[:, np.repeat(chosen, counts)]
-            series, counts = series[chosen], counts[chosen]
-    if not len(series):
+    head: Ints = np.frombuffer(payload, np.int64, 2 * n_chunks, _HEADER.size)
+    series, counts = head[:n_chunks], head[n_chunks:]
+    chosen = None if wanted is None else np.isin(series, wanted)
+    if not n_chunks or (chosen is not None and not chosen.any()):
         return None
+    steps = _column(payload, at, total, forms[0])
+    wall_ns = _column(payload, at + total * widths[0], total, forms[1])
+    if forms[0] == SHORT:
+        steps = steps + first_step
+    if forms[1] == SHORT:
+        wall_ns = wall_ns * _MILLISECOND + first_wall
+    kind = np.float32 if forms[2] == SHORT else np.float64
+    values = np.frombuffer(payload, kind, total, len(payload) - total * widths[2])
+    if chosen is not None and not chosen.all():
+        points = np.repeat(chosen, counts)
+        steps, wall_ns, values = steps[points], wall_ns[points], values[points]
+        series, counts = series[chosen], counts[chosen]
     sequence = np.full(len(series), seq, np.int64)
-    return series, counts, sequence, points[0], points[1], points[2].view(np.float64)
+    return series, counts, sequence, steps, wall_ns, values.astype(np.float64, copy=False)
+
+
+def _column(payload: bytes, at: int, total: int, form: int) -> Ints:
+    if form == SHORT:
+        return np.frombuffer(payload, np.uint32, total, at).astype(np.int64)
+    return np.frombuffer(payload, np.int64, total, at)
