@@ -1,0 +1,1 @@
+"""The TensorBoard web app over our store: pages, data, live refresh."""

@@ -1,0 +1,323 @@
+"""Our store as TensorBoard's plugins read data: `tensorboard.data.provider.DataProvider`.
+
+The plugins call it with an experiment id that is a board's address text, once `board.app` has
+let the caller pass; a request's own board travels beside it (`BOARD`), for blobs.
+"""
+
+# ruff: noqa: ARG002 -- every method takes the context, as TensorBoard calls it
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from tensorboard import auth, context, errors
+from tensorboard.compat.proto import tensor_pb2
+from tensorboard.data import provider
+from tensorboard.util import tensor_util
+
+from tensordeck.board.address import BoardAddress, parse_address
+from tensordeck.board.blob_keys import BlobKey
+from tensordeck.board.columns import displayed, wall_seconds
+from tensordeck.board.descriptions import readable
+from tensordeck.board.listing import Listing, Listings, SeriesByTag
+from tensordeck.board.scalars import read_columns
+from tensordeck.board.tensorboard_app import BOARD_ADDRESS
+from tensordeck.errors import InvalidArgument, NotFound
+from tensordeck.names import TIME_SERIES, parse
+from tensordeck.protos import message
+from tensordeck.services.blob_objects import BlobObjects
+from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, SeriesSummary, Store
+from tensordeck.store.resources import TimeSeries, ValueType
+
+__all__ = ["BOARD", "BoardAuth", "StoreDataProvider"]
+
+BOARD: Final = "tensordeck.board"
+"""What a request's `context.auth` gives the board's address for."""
+
+T = TypeVar("T")
+Nested = dict[str, dict[str, T]]
+
+
+class BoardAuth(auth.AuthProvider):  # type: ignore[misc]  # TensorBoard has no types
+    """Hands the board that a request came in by to whoever needs it."""
+
+    def authenticate(self, environ: dict[str, Any]) -> BoardAddress:
+        """Returns the address that `board.app` authorised."""
+        address = environ.get(BOARD_ADDRESS)
+        if not isinstance(address, BoardAddress):
+            raise errors.UnauthenticatedError("This request came in by no board.")
+        return address
+
+
+class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorBoard has no types
+    """Reads boards for TensorBoard's plugins. Thread-safe.
+
+    Args:
+        store: Where points and blobs are.
+        listings: Lists boards.
+    """
+
+    def __init__(self, store: Store, listings: Listings) -> None:
+        self._points = store.points
+        self._blobs = BlobObjects(store.catalog, store.blobs)
+        self._listings = listings
+
+    def experiment_metadata(
+        self, ctx: context.RequestContext | None = None, *, experiment_id: str
+    ) -> provider.ExperimentMetadata:
+        """See `DataProvider`."""
+        experiment = self._list(experiment_id).experiments[0]
+        return provider.ExperimentMetadata(
+            data_location=experiment.name,
+            experiment_name=experiment.display_name,
+            experiment_description=experiment.description,
+            creation_time=experiment.create_time / 1e6,
+        )
+
+    def list_plugins(
+        self, ctx: context.RequestContext | None = None, *, experiment_id: str
+    ) -> frozenset[str]:
+        """See `DataProvider`."""
+        return self._list(experiment_id).plugins
+
+    def list_runs(
+        self, ctx: context.RequestContext | None = None, *, experiment_id: str
+    ) -> list[provider.Run]:
+        """See `DataProvider`."""
+        return [
+            provider.Run(run_id=run.name, run_name=name, start_time=run.create_time / 1e6)
+            for name, run in self._list(experiment_id).runs.items()
+        ]
+
+    def list_scalars(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[provider.ScalarTimeSeries]":
+        """See `DataProvider`."""
+        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
+        summaries = self._summaries(found)
+        return _mapped(
+            found,
+            lambda s: provider.ScalarTimeSeries(
+                **_description(s, summaries[s.pk]), last_value=summaries[s.pk].last
+            ),
+        )
+
+    def read_scalars(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        downsample: int | None = None,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[list[provider.ScalarDatum]]":
+        """See `DataProvider`; keeps the shape instead of sampling at random."""
+        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
+        result: Nested[list[provider.ScalarDatum]] = {}
+        for run, by_tag in read_columns(self._points, found).items():
+            result[run] = {}
+            for tag, whole in by_tag.items():
+                columns = displayed(whole, max(2, downsample or len(whole.steps)))
+                result[run][tag] = [
+                    provider.ScalarDatum(step, wall, value)
+                    for step, wall, value in zip(
+                        columns.steps.tolist(),
+                        wall_seconds(columns.wall_ns).tolist(),
+                        columns.values.tolist(),
+                        strict=True,
+                    )
+                ]
+        return result
+
+    def read_last_scalars(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[provider.ScalarDatum]":
+        """See `DataProvider`; the value at the largest step, without reading any points."""
+        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
+        summaries = self._summaries(found)
+        kept = _where(found, lambda s: summaries[s.pk].count > 0)
+        return _mapped(
+            kept,
+            lambda s: provider.ScalarDatum(
+                summaries[s.pk].max_step,
+                _seconds(summaries[s.pk].max_wall_ns),
+                summaries[s.pk].last,
+            ),
+        )
+
+    def list_tensors(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[provider.TensorTimeSeries]":
+        """See `DataProvider`."""
+        found = self._find(experiment_id, plugin_name, ValueType.TENSOR, run_tag_filter)
+        summaries = self._summaries(found)
+        return _mapped(
+            found, lambda s: provider.TensorTimeSeries(**_description(s, summaries[s.pk]))
+        )
+
+    def read_tensors(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        downsample: int | None = None,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[list[provider.TensorDatum]]":
+        """See `DataProvider`; points that are no tensors are left out."""
+        found = self._find(experiment_id, plugin_name, ValueType.TENSOR, run_tag_filter)
+        payloads = self._points.read_payloads(_keys(found), limit=downsample)
+        return _mapped(found, lambda s: _tensors(payloads[s.pk]))
+
+    def list_blob_sequences(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[provider.BlobSequenceTimeSeries]":
+        """See `DataProvider`."""
+        found = self._find(experiment_id, plugin_name, ValueType.BLOB_SEQUENCE, run_tag_filter)
+        summaries = self._summaries(found)
+        return _mapped(
+            found,
+            lambda s: provider.BlobSequenceTimeSeries(
+                **_description(s, summaries[s.pk]), max_length=summaries[s.pk].max_blob_length
+            ),
+        )
+
+    def read_blob_sequences(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_id: str,
+        plugin_name: str,
+        downsample: int | None = None,
+        run_tag_filter: provider.RunTagFilter | None = None,
+    ) -> "Nested[list[provider.BlobSequenceDatum]]":
+        """See `DataProvider`."""
+        found = self._find(experiment_id, plugin_name, ValueType.BLOB_SEQUENCE, run_tag_filter)
+        payloads = self._points.read_payloads(_keys(found), limit=downsample)
+        return _mapped(found, lambda s: _blob_sequences(s, payloads[s.pk]))
+
+    def read_blob(self, ctx: context.RequestContext | None = None, *, blob_key: str) -> bytes:
+        """See `DataProvider`; only of the experiments on the request's own board."""
+        try:
+            key = BlobKey.parse(blob_key)
+            board: BoardAddress = (ctx or context.RequestContext()).auth.get(BOARD)
+            if key.experiment not in {member.experiment for member in board.members}:
+                raise errors.NotFoundError("This board has no such blob.")
+            ((_, data),) = self._blobs.read(key.series, [key.blob_id])
+        except InvalidArgument as error:
+            raise errors.InvalidArgumentError(error.message) from error
+        except NotFound as error:
+            raise errors.NotFoundError(error.message) from error
+        return data
+
+    def _list(self, experiment_id: str) -> Listing:
+        kind = "compare" if ":" in experiment_id else "experiment"
+        try:
+            return self._listings.of(parse_address(kind, experiment_id))
+        except InvalidArgument as error:
+            raise errors.InvalidArgumentError(error.message) from error
+        except NotFound as error:
+            raise errors.NotFoundError(error.message) from error
+
+    def _find(
+        self,
+        experiment_id: str,
+        plugin: str,
+        kind: ValueType,
+        run_tag_filter: provider.RunTagFilter | None,
+    ) -> SeriesByTag:
+        runs: Collection[str] | None = run_tag_filter.runs if run_tag_filter else None
+        tags: Collection[str] | None = run_tag_filter.tags if run_tag_filter else None
+        found = self._list(experiment_id).series(plugin, (kind,), runs, tags)
+        return _where(found, lambda s: readable(plugin, s.plugin_data))
+
+    def _summaries(self, series: SeriesByTag) -> dict[int, SeriesSummary]:
+        return self._points.summaries(_keys(series))
+
+
+def _keys(series: SeriesByTag) -> list[tuple[int, int]]:
+    return [(s.run_pk, s.pk) for by_tag in series.values() for s in by_tag.values()]
+
+
+def _mapped(series: SeriesByTag, make: Callable[[TimeSeries], T]) -> Nested[T]:
+    return {
+        run: {tag: make(record) for tag, record in by_tag.items()} for run, by_tag in series.items()
+    }
+
+
+def _where(series: SeriesByTag, wanted: Callable[[TimeSeries], bool]) -> SeriesByTag:
+    kept = {
+        run: {tag: record for tag, record in by_tag.items() if wanted(record)}
+        for run, by_tag in series.items()
+    }
+    return {run: by_tag for run, by_tag in kept.items() if by_tag}
+
+
+def _description(series: TimeSeries, summary: SeriesSummary) -> dict[str, Any]:
+    return {
+        "max_step": summary.max_step,
+        "max_wall_time": _seconds(summary.max_wall_ns),
+        "plugin_content": series.plugin_data,
+        "description": series.description,
+        "display_name": "",
+    }
+
+
+def _seconds(wall_ns: int) -> float:
+    return 0.0 if wall_ns == NO_WALL_TIME else wall_ns / 1e9
+
+
+def _points(columns: PayloadColumns) -> "zip[tuple[int, float, bytes]]":
+    walls = wall_seconds(columns.wall_ns).tolist()
+    return zip(columns.steps.tolist(), walls, columns.payloads, strict=True)
+
+
+def _tensors(columns: PayloadColumns) -> list[provider.TensorDatum]:
+    data = []
+    for step, wall, payload in _points(columns):
+        array = _array(payload)
+        if array is not None:
+            data.append(provider.TensorDatum(step, wall, array))
+    return data
+
+
+def _array(payload: bytes) -> "np.ndarray[Any, Any] | None":
+    try:
+        array: np.ndarray[Any, Any] = tensor_util.make_ndarray(
+            tensor_pb2.TensorProto.FromString(payload)
+        )
+    except Exception:  # noqa: BLE001 -- a caller's bytes: whatever the parser says, it is no tensor
+        return None
+    return array
+
+
+def _blob_sequences(
+    series: TimeSeries, columns: PayloadColumns
+) -> list[provider.BlobSequenceDatum]:
+    name = parse(series.name, TIME_SERIES)
+    data = []
+    for step, wall, payload in _points(columns):
+        blobs = message("TensorboardBlobSequence").FromString(payload).values
+        references = tuple(provider.BlobReference(str(BlobKey(name, blob.id))) for blob in blobs)
+        data.append(provider.BlobSequenceDatum(step, wall, references))
+    return data

@@ -1,0 +1,103 @@
+"""Replies that cost little when nothing changed: ETags, compression, kept answers."""
+
+import gzip
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from starlette.responses import Response
+
+from tensordeck import __version__
+from tensordeck.board.listing import Listing
+from tensordeck.store.contract import Points
+
+__all__ = ["KeptAnswers", "board_state", "data_reply", "entity_tag", "not_modified"]
+
+PRIVATE: Final = "private, no-cache"
+"""Data may be kept by the browser that asked, and is asked for again every time."""
+_SMALL: Final = 1400
+"""Bytes that fit one packet: compressing less gains nothing."""
+
+
+def board_state(points: Points, listing: Listing) -> str:
+    """A text that changes whenever a board would show something else."""
+    versions = points.run_versions([run.pk for run in listing.runs.values()])
+    plain = repr((listing.stamp, sorted(versions.items())))
+    return hashlib.blake2b(plain.encode(), digest_size=12).hexdigest()
+
+
+def entity_tag(state: str, path: str, query: str) -> str:
+    """The ETag of an answer; weak, as it holds for every encoding."""
+    plain = f"{__version__}\0{state}\0{path}\0{query}"
+    return f'W/"{hashlib.blake2b(plain.encode(), digest_size=12).hexdigest()}"'
+
+
+def not_modified(tag: str, if_none_match: str) -> Response | None:
+    """A 304 when the caller has what it would get."""
+    if tag in (part.strip() for part in if_none_match.split(",")):
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": PRIVATE})
+    return None
+
+
+def data_reply(
+    body: bytes, accepted: str, *, media_type: str = "application/json", tag: str = ""
+) -> Response:
+    """An answer with data, compressed where the caller takes that."""
+    body, encoding = compressed(body, accepted)
+    headers = {"Cache-Control": PRIVATE, "Vary": "Accept-Encoding"}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    if tag:
+        headers["ETag"] = tag
+    headers["X-Content-Type-Options"] = "nosniff"
+    return Response(body, media_type=media_type, headers=headers)
+
+
+def compressed(body: bytes, accepted: str) -> tuple[bytes, str]:
+    """Compresses in the quickest way that the caller takes."""
+    if len(body) < _SMALL:
+        return body, ""
+    if "zstd" in accepted:
+        import zstandard  # noqa: PLC0415 -- with the first large answer, not at start
+
+        return zstandard.ZstdCompressor(level=1).compress(body), "zstd"
+    if "gzip" in accepted:
+        return gzip.compress(body, 1, mtime=0), "gzip"
+    return body, ""
+
+
+class KeptAnswers:
+    """Answers to the same question about the same state. Thread-safe.
+
+    Browsers keep no answers to POST, and a board asks for each visible chart by POST again
+    whenever one of them changed.
+
+    Args:
+        capacity: Bytes to keep at most.
+    """
+
+    def __init__(self, capacity: int = 32 << 20) -> None:
+        self._capacity = capacity
+        self._size = 0
+        self._kept: OrderedDict[tuple[str, ...], Response] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, question: tuple[str, ...], answer: Callable[[], Response]) -> Response:
+        """Returns the kept answer, or makes and keeps it."""
+        with self._lock:
+            if found := self._kept.get(question):
+                self._kept.move_to_end(question)
+                return found
+        made = answer()
+        size = len(made.body)
+        if size <= self._capacity // 4:
+            with self._lock:
+                if question not in self._kept:
+                    self._kept[question] = made
+                    self._size += size
+                while self._size > self._capacity:
+                    _, dropped = self._kept.popitem(last=False)
+                    self._size -= len(dropped.body)
+        return made
