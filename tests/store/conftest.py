@@ -1,18 +1,16 @@
 """The stores that every test of the contract runs against."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from samples import PLACE
 
 from tensordeck.settings import Settings
 from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
 from tensordeck.store.resources import Experiment, MetadataStore, Run, Tensorboard
-
-PLACE = "projects/p/locations/us-central1"
 
 BACKENDS: dict[str, Callable[[Path], Settings]] = {
     "sqlite": lambda folder: Settings(data_dir=folder),
@@ -62,8 +60,3 @@ def run(catalog: Catalog, experiment: Experiment) -> Run:
 def metadata_store(catalog: Catalog) -> MetadataStore:
     """A metadata store."""
     return catalog.create(MetadataStore(name=f"{PLACE}/metadataStores/default"))
-
-
-def changed(**values: object) -> Callable[[object], object]:
-    """A change for `Catalog.update` that sets fields."""
-    return lambda record: dataclasses.replace(record, **values)

@@ -4,11 +4,11 @@ import dataclasses
 import threading
 
 import pytest
-from conftest import PLACE, changed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import documents, texts
+from samples import PLACE, changed
 
+from strategies import documents, texts
 from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store.catalog import SqlCatalog

@@ -25,7 +25,7 @@ def seal_token(query: tuple[object, ...], keys: list[Any]) -> str:
         keys: The last row's sort keys: texts, integers or finite floats.
     """
     payload = json.dumps(keys, ensure_ascii=False, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_checksum(query, payload) + payload).decode().rstrip("=")
+    return _encoded(_checksum(query, payload) + payload)
 
 
 def open_token(query: tuple[object, ...], token: str) -> list[Any]:
@@ -38,13 +38,17 @@ def open_token(query: tuple[object, ...], token: str) -> list[Any]:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) <= 16 or raw[:16] != _checksum(query, raw[16:]):
+    if len(raw) <= 16 or _encoded(raw) != token or raw[:16] != _checksum(query, raw[16:]):
         raise errors.InvalidArgument(
             "`page_token` does not belong to this list. Pass the `next_page_token` of the last "
             "page, with the same parent, filter and order_by."
         )
     keys: list[Any] = json.loads(raw[16:])
     return keys
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _checksum(query: tuple[object, ...], payload: bytes) -> bytes:
