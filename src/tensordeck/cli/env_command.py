@@ -11,7 +11,7 @@ from tensordeck.cli import target_options
 from tensordeck.cli.endpoint import require_answer
 from tensordeck.cli.environment import REMOVED, child_environment
 
-__all__ = ["parser", "run"]
+__all__ = ["FORMATS", "parser", "run"]
 
 SUMMARY: Final = "Print the environment of `exec`, for a shell."
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--format",
-        choices=tuple(_FORMATS),
+        choices=tuple(FORMATS),
         default="sh",
         help="who reads it [default: sh, for bash and zsh too]",
     )
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     endpoint = target_options.endpoint_of(options)
     require_answer(endpoint)
-    sys.stdout.write(_FORMATS[options.format](child_environment(endpoint)))
+    sys.stdout.write(FORMATS[options.format](child_environment(endpoint)))
     sys.stdout.flush()
     return 0
 
@@ -73,7 +73,7 @@ def _json(variables: Mapping[str, str]) -> str:
     return json.dumps(variables, indent=2) + "\n"
 
 
-_FORMATS: Final[dict[str, Callable[[Mapping[str, str]], str]]] = {
+FORMATS: Final[dict[str, Callable[[Mapping[str, str]], str]]] = {
     "sh": _sh,
     "fish": _fish,
     "powershell": _powershell,

@@ -107,7 +107,7 @@ def _run(
         "delete": lambda: [_delete(api, name)],
     }
     resources = commands[verb]()
-    if verb == "create" and not options.format:
+    if verb in {"create", "update", "delete"} and not options.format:
         return
     if verb == "list" and not resources:
         print("Listed 0 items.", file=sys.stderr)

@@ -11,7 +11,7 @@ __all__ = ["render"]
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w ./@+=-]*[\w./@+=-]|[A-Za-z_/]")
 _NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-_VALUE = re.compile(r"value\(([\w.,\s-]+)\)")
+_VALUE = re.compile(r"value\((?P<fields>(?:[\w.,\s-]|\.basename\(\))+)\)")
 
 
 def render(resources: Sequence[dict[str, Any]], style: str, *, as_list: bool) -> str:
@@ -19,7 +19,7 @@ def render(resources: Sequence[dict[str, Any]], style: str, *, as_list: bool) ->
 
     Args:
         resources: JSON objects of the API.
-        style: `yaml` (also empty), `json`, or `value(FIELD, FIELD.KEY)`.
+        style: `yaml` (also empty), `json`, or `value(FIELD, FIELD.KEY, FIELD.basename())`.
         as_list: Whether the command lists, which decides JSON's outer brackets.
 
     Raises:
@@ -33,7 +33,7 @@ def render(resources: Sequence[dict[str, Any]], style: str, *, as_list: bool) ->
             + "\n"
         )
     if chosen := _VALUE.fullmatch(style):
-        paths = [path.strip().split(".") for path in chosen[1].split(",")]
+        paths = [path.strip().split(".") for path in chosen["fields"].split(",")]
         return "".join(
             "\t".join(_at(resource, path) for path in paths) + "\n" for resource in resources
         )
@@ -45,7 +45,10 @@ def render(resources: Sequence[dict[str, Any]], style: str, *, as_list: bool) ->
 
 def _at(resource: Any, path: list[str]) -> str:
     for key in path:
-        resource = resource.get(key, "") if isinstance(resource, dict) else ""
+        if key == "basename()":
+            resource = str(resource).rpartition("/")[2]
+        else:
+            resource = resource.get(key, "") if isinstance(resource, dict) else ""
     return resource if isinstance(resource, str) else json.dumps(resource)
 
 
@@ -69,4 +72,10 @@ def _scalar(value: Any) -> str:
         return value
     if value.isprintable():
         return "'" + value.replace("'", "''") + "'"
-    return json.dumps(value)
+    # Not JSON's escapes: YAML has no surrogate pairs.
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    plain = character.isprintable() and character not in {'"', "\\"}
+    return character if plain else f"\\U{ord(character):08x}"

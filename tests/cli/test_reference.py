@@ -1,0 +1,26 @@
+"""docs/cli.md says what the commands say."""
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+reference = runpy.run_path(str(ROOT / "tools" / "cli_reference.py"))
+
+
+def test_the_page_shows_the_present_help_of_every_command():
+    page = (ROOT / "docs" / "cli.md").read_text()
+
+    assert reference["BLOCK"].findall(page)
+    assert set(reference["BLOCK"].findall(page)) == set(reference["commands"]())
+    assert reference["refreshed"](page) == page, "run `python tools/cli_reference.py`"
+
+
+def test_the_page_names_every_variable_that_a_child_gets():
+    from tensordeck.cli.endpoint import Endpoint
+    from tensordeck.cli.environment import child_environment
+
+    page = (ROOT / "docs" / "cli.md").read_text()
+    here = Path("/nowhere")
+    endpoint = Endpoint("http://localhost:1", "127.0.0.1", 1, here, here, here, local=True)
+
+    assert [name for name in child_environment(endpoint, {}) if f"`{name}`" not in page] == []
