@@ -1,0 +1,104 @@
+"""Points and other processes: two on one store at once, and a disk that is full."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from points_place import EAGER, open_place
+
+HERE = Path(__file__).parent
+
+WRITER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from points_place import EAGER, open_place
+with open_place(Path(sys.argv[2]), EAGER) as place:
+    key = tuple(json.loads(sys.argv[3]))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for step in range(1, 300, 2):
+        place.write(key, [step], [step])
+        place.write(key, [0], [-step])
+    print(json.dumps(place.read(key)), flush=True)
+"""
+
+FULL = """
+import json, resource, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np
+from points_place import EAGER, open_place
+from tensordeck import errors
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+rng = np.random.default_rng(0)
+with open_place(Path(sys.argv[2]), EAGER, 4096) as place:
+    key = tuple(json.loads(sys.argv[3]))
+    written = 0
+    def write():
+        place.write(key, range(written * 500, written * 500 + 500), rng.normal(size=500))
+    write()
+    written += 1
+    limit = 4 * 2**20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    refused = 0
+    for _ in range(4000):
+        try:
+            write()
+        except errors.ResourceExhausted:
+            refused += 1
+            assert len(place.read(key)) == written * 500, "a refused write left points behind"
+            assert place.points.summaries([key])[key[1]].count == written * 500
+            if refused == 5:
+                break
+        else:
+            written += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for _ in range(3):
+        write()
+        written += 1
+    place.points.fold()
+    steps = [step for step, _ in place.read(key)]
+    assert steps == list(range(written * 500)), "points are missing after the disk had room again"
+    print(json.dumps({"refused": refused, "written": written}))
+"""
+
+
+def test_two_processes_fold_and_write_one_series(tmp_path):
+    with open_place(tmp_path, EAGER) as place:
+        place.make_experiment()
+        key = place.make_run("r", 1)[0]
+        command = [sys.executable, "-c", WRITER, str(HERE), str(tmp_path), json.dumps(key)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline() == "ready\n"
+            other.stdin.write("go\n")
+            other.stdin.flush()
+            for step in range(2, 300, 2):
+                place.write(key, [step], [step])
+            seen = {step: value for step, value in json.loads(other.stdout.readline()) if step % 2}
+        assert seen == {step: step for step in range(1, 300, 2)}
+        place.points.fold()
+        points = place.read(key)
+        assert points == [(0, -299), *((step, step) for step in range(1, 300))]
+        assert place.points.summaries([key])[key[1]].count == 300
+
+
+def test_a_full_disk_refuses_writes_and_recovers(tmp_path):
+    """A limit on the size of files stands for the disk: the system calls fail the same way."""
+    with open_place(tmp_path) as place:
+        place.make_experiment()
+        key = place.make_run("r", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(HERE), str(tmp_path), json.dumps(key)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["refused"] == 5
+    with open_place(tmp_path) as place:
+        assert place.points.summaries([key])[key[1]].count == told["written"] * 500
