@@ -169,6 +169,8 @@ def _document(field: Field, op: str, value: str, comparison: Comparison) -> Colu
     keys, wanted = field.keys, ""
     if len(keys) > 1 and keys[-1] in TYPED_MEMBERS:
         keys, wanted = keys[:-1], keys[-1]
+    elif comparison.path[0] == "labels":
+        wanted = "string_value"  # labels hold nothing else
     if not keys:
         if op != ":":
             raise _bad(comparison.position, f"name a key: {comparison.path[0]}.KEY")
