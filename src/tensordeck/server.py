@@ -138,7 +138,7 @@ class _Parts:
             rest=RestApi(dispatcher),
             storage=storage_app(store, access),
             is_storage=is_storage_request,
-            board=board_app(store, access),
+            board=board_app(store, access, draining=stopping.is_set),
             google_routes=list(token_routes(access)),
             pages=list(console_routes(store, access)),
             healthy=lambda: not stopping.is_set(),
