@@ -1,11 +1,12 @@
 """Objects made of other objects: compositions and copies."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
-from tensordeck.errors import InvalidArgument
+from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.services.storage_attributes import Attributes
 from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions
 from tensordeck.services.storage_content import store_content
@@ -13,7 +14,7 @@ from tensordeck.services.storage_objects import ObjectReader, Objects
 from tensordeck.store import Store
 from tensordeck.store.resources import StoredObject
 
-__all__ = ["COMPOSE_LIMIT", "Source", "compose", "copy"]
+__all__ = ["COMPOSE_LIMIT", "Source", "compose", "copy", "move"]
 
 COMPOSE_LIMIT: Final = 32
 """Sources of one composition."""
@@ -101,6 +102,45 @@ def copy(
     if not given.content_type:
         given = replace(given, content_type=reader.row.content_type)
     return objects.place_new(to_bucket, to_name, content, given, conditions)
+
+
+def move(
+    store: Store,
+    bucket: str,
+    source: Source,
+    to_name: str,
+    conditions: Conditions = UNCONDITIONAL,
+) -> StoredObject:
+    """Renames an object within its bucket. A kill in between leaves both names.
+
+    Args:
+        store: Where it is.
+        bucket: The bucket.
+        source: What to move.
+        to_name: Its new name.
+        conditions: What must hold at the new name.
+
+    Raises:
+        InvalidArgument: If the new name is the old one.
+        NotFound: If the source does not exist.
+        ConditionNotMet: If a precondition does not hold.
+    """
+    if source.name == to_name:
+        raise InvalidArgument("The object has that name already.")
+    objects = Objects(store)
+    generation = objects.get(bucket, source.name, source.generation).generation
+    moved = copy(
+        store,
+        bucket,
+        replace(source, generation=generation),
+        bucket,
+        to_name,
+        conditions=conditions,
+    )
+    # What was written to the old name meanwhile is another object, and stays.
+    with contextlib.suppress(NotFound):
+        objects.delete(bucket, source.name, generation=generation)
+    return moved
 
 
 def _open(objects: Objects, bucket: str, source: Source) -> ObjectReader:

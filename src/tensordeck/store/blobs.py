@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -93,29 +92,28 @@ class ObjectStoreBlobs(Blobs):
 
     def write(self, key: str, chunks: Iterator[bytes]) -> int:
         """As the contract says. An exception of `chunks` comes out as it is; nothing is stored."""
-        size = 0
-
-        def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
-            nonlocal size
-            for piece in pieces:
-                size += len(piece)
-                yield piece
-
-        source = counted(chunks)
+        source = iter(chunks)
         head: list[bytes] = []
-        with _translated(key):
-            for piece in source:
-                head.append(piece)
-                if size >= PIECE:
-                    break
-            if size < PIECE:
+        size = 0
+        for piece in source:
+            head.append(piece)
+            size += len(piece)
+            if size >= PIECE:
+                break
+        if size < PIECE:
+            with _translated(key):
                 obstore.put(self._store, key, b"".join(head))
-            else:
-                # Bounded memory: at most this many pieces wait for the store.
-                obstore.put(
-                    self._store, key, chain(head, source), chunk_size=PIECE, max_concurrency=2
-                )
-            self._sync(key)
+        else:
+            # `obstore.put` would pull the iterator inside its own runtime, where it can't read
+            # another blob.
+            with self._writer(key) as writer:
+                for piece in head:
+                    _write(writer, key, piece)
+                head.clear()
+                for piece in source:
+                    size += len(piece)
+                    _write(writer, key, piece)
+        self._sync(key)
         return size
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -159,6 +157,20 @@ class ObjectStoreBlobs(Blobs):
                         removed += 1
         return removed
 
+    @contextlib.contextmanager
+    def _writer(self, key: str) -> "Iterator[obstore.WritableFile]":
+        """A blob in pieces; what the block raises drops them."""
+        with _translated(key):
+            # Bounded memory: so many pieces at most wait for the store.
+            writer = obstore.open_writer(self._store, key, buffer_size=PIECE, max_concurrency=2)
+        try:
+            yield writer
+        except BaseException as error:
+            writer.__exit__(type(error), error, error.__traceback__)
+            raise
+        with _translated(key):
+            writer.close()
+
     @staticmethod
     def _stream(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
         with _translated(key):
@@ -170,12 +182,13 @@ class ObjectStoreBlobs(Blobs):
         if self._folder is None:
             return
         path = self._folder / key
-        _fsync(path)
-        _fsync(path.parent)
-        shard = path.parent.name
-        if shard not in self._synced_shards:
-            _fsync(self._folder)
-            self._synced_shards.add(shard)
+        with _translated(key):
+            _fsync(path)
+            _fsync(path.parent)
+            shard = path.parent.name
+            if shard not in self._synced_shards:
+                _fsync(self._folder)
+                self._synced_shards.add(shard)
 
 
 def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
@@ -220,6 +233,11 @@ def _all(catalog: Catalog, kind: type[R], parent: str) -> Iterator[R]:
         token = page.next_token
         if not token:
             return
+
+
+def _write(writer: "obstore.WritableFile", key: str, piece: bytes) -> None:
+    with _translated(key):
+        writer.write(piece)
 
 
 def _fsync(path: Path) -> None:

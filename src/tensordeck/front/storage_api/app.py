@@ -86,6 +86,12 @@ _ROUTES: Final = (
     _route("POST", _OBJECT + "/compose", "objects.create", object_calls.compose_object),
     _route("POST", _OBJECT + "/copyTo" + _TARGET, "objects.get", object_calls.copy_object),
     _route("POST", _OBJECT + "/rewriteTo" + _TARGET, "objects.get", object_calls.rewrite_object),
+    _route(
+        "POST",
+        _OBJECT + r"/moveTo/o/(?P<to_object>[^/]+)",
+        "objects.get",
+        object_calls.move_object,
+    ),
     _route("POST", _UPLOAD, "objects.create", uploads.upload_object),
     _route("PUT", _UPLOAD, "objects.create", uploads.upload_object),
     _route("DELETE", _UPLOAD, "objects.create", uploads.cancel_upload),

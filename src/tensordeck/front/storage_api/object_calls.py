@@ -13,7 +13,7 @@ from tensordeck.front.storage_api.representation import object_json
 from tensordeck.front.storage_api.uploads import named
 from tensordeck.services.storage_attributes import Attributes
 from tensordeck.services.storage_conditions import Conditions
-from tensordeck.services.storage_copies import Source, compose, copy
+from tensordeck.services.storage_copies import Source, compose, copy, move
 from tensordeck.services.storage_listing import ObjectQuery
 from tensordeck.store.resources import Json, StoredObject
 
@@ -130,21 +130,36 @@ def rewrite_object(call: StorageCall) -> Response:
     )
 
 
+def move_object(call: StorageCall) -> Response:
+    """`objects.move`."""
+    to_name = call.names["to_object"]
+    for permission, name in (("create", to_name), ("delete", call.object)):
+        resource = resource_name(call.bucket, name)
+        call.access.check(call.caller, f"storage.objects.{permission}", resource)
+    row = move(call.service.store, call.bucket, _path_source(call), to_name, call.conditions)
+    return _shown(call, row)
+
+
 def _copied(call: StorageCall) -> StoredObject:
     target = call.names["to_bucket"], call.names["to_object"]
     call.access.check(call.caller, "storage.objects.create", resource_name(*target))
     return copy(
         call.service.store,
         call.bucket,
-        Source(
-            call.object,
-            call.whole_number("sourceGeneration"),
-            Conditions.parse(call.query, "Source"),
-        ),
+        _path_source(call),
         *target,
         # An empty body, or one that only repeats names, keeps the source's metadata.
         attributes=Attributes.parse(call.body) if _says_something(call.body) else None,
         conditions=call.conditions,
+    )
+
+
+def _path_source(call: StorageCall) -> Source:
+    """The source that the path names."""
+    return Source(
+        call.object,
+        call.whole_number("sourceGeneration"),
+        Conditions.parse(call.query, "Source"),
     )
 
 
