@@ -21,15 +21,6 @@ FIRST_BYTES_SECONDS: Final = 10.0
 _INNER_CONNECT_TRIES: Final = 200
 _INNER_CONNECT_PAUSE: Final = 0.025
 
-# SETTINGS and GOAWAY (INADEQUATE_SECURITY), whose debug text gRPC clients show. RFC 9113.
-_GOAWAY_TEXT: Final = b"This server takes gRPC without TLS from its own machine only; use TLS."
-_GOAWAY: Final = (
-    b"\0\0\0\x04\0\0\0\0\0"
-    + (8 + len(_GOAWAY_TEXT)).to_bytes(3, "big")
-    + b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c"
-    + _GOAWAY_TEXT
-)
-
 
 class Host(Protocol):
     """What a connection asks of the door it came through.
@@ -37,10 +28,12 @@ class Host(Protocol):
     Attributes:
         paths: Unix sockets of the inner listeners.
         gateway: Reaches other hosts.
+        closed: Whether it accepts no more.
     """
 
     paths: Mapping[Speech, str]
     gateway: Gateway
+    closed: bool
 
     def admit(self, arrival: "Arrival") -> None:
         """Calls `arrival.begin` when it is the connection's turn."""
@@ -124,9 +117,9 @@ class Arrival(asyncio.Protocol):
         self.transport.abort()
 
     def drop_if_quiet(self) -> None:
-        """Drops a tunnel through which nothing has come since the last time."""
-        if self._tunnel and self._splice is not None:
-            if not self._splice.moved:
+        """Drops the connection if it only waits, and nothing has come since the last time."""
+        if self._splice is not None:
+            if not self._splice.moved and (self._tunnel or self._splice.said_goodbye):
                 self.abort()
             self._splice.moved = False
 
@@ -143,16 +136,13 @@ class Arrival(asyncio.Protocol):
         """Turns away who comes without TLS and must not."""
         if speech in {Speech.GRPC_TLS, Speech.HTTPS} or self._door.trusts_plaintext(self._peer()):
             return True
-        if speech is Speech.GRPC_PLAIN:
-            self.transport.write(_GOAWAY)
-            self.transport.close()
-        else:
-            self._refuse(
-                426,
-                "This server takes plain HTTP from its own machine only; use https:// with the "
-                "certificate authority in the file tls/ca.pem of its data directory.",
-                "Upgrade: TLS/1.2, HTTP/1.1",
-            )
+        # A gRPC client shows this as well: "trying to connect an http1.x server".
+        self._refuse(
+            426,
+            "This server takes calls without TLS from its own machine only; use https:// with the "
+            "certificate authority in the file tls/ca.pem of its data directory.",
+            "Upgrade: TLS/1.2, HTTP/1.1",
+        )
         return False
 
     def _refuse(self, status: int, text: str, header: str = "") -> None:
@@ -190,6 +180,7 @@ class Arrival(asyncio.Protocol):
                 self._left,
                 first_bytes=rest if tunnel else gateway.forwarded_head(request) + rest,
                 greeting=ESTABLISHED if tunnel else b"",
+                tunnel=True,
                 watch=True,
             )
             await gateway.connect(request, self._splice.remote, trusted=local)
@@ -216,7 +207,12 @@ class Arrival(asyncio.Protocol):
             self.data_received(rest)
 
     def _join(self, speech: Speech, first_bytes: bytes) -> None:
-        self._splice = Splice(self.transport, self._left, first_bytes=first_bytes)
+        self._splice = Splice(
+            self.transport,
+            self._left,
+            first_bytes=first_bytes,
+            watch=speech is Speech.HTTPS,
+        )
         self._task = asyncio.get_running_loop().create_task(
             self._connect_inside(speech, self._splice)
         )
@@ -230,6 +226,8 @@ class Arrival(asyncio.Protocol):
                 await loop.create_unix_connection(lambda: splice.remote, path)
             except (BlockingIOError, FileNotFoundError, ConnectionRefusedError):
                 # Its backlog is full, or it starts to listen in a moment: wait, don't refuse.
+                if self._door.closed:
+                    break
                 await asyncio.sleep(_INNER_CONNECT_PAUSE)
             except OSError as error:
                 log.warning("%s can't be reached: %s", path, error)

@@ -82,6 +82,7 @@ class Door:
         self._waiting: deque[Arrival] = deque()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.closed = False
         self.gateway: Gateway
 
     async def start(self) -> int:
@@ -111,6 +112,7 @@ class Door:
 
     def close(self) -> None:
         """Stops accepting; connections that say nothing yet are dropped, the others go on."""
+        self.closed = True
         for server in self._servers:
             server.close()
         for arrival in [*self._waiting, *self._served]:

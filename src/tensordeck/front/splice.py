@@ -1,7 +1,7 @@
 """Two connections joined: what comes in on one goes out on the other.
 
-Between a client and one of our own listeners bytes pass through no Python function: each side's
-`data_received` is the other transport's own `write`. Back-pressure, half-closes and ends are
+Unless they are watched, bytes pass through no Python function: each side's `data_received` is the
+other transport's own `write`. Back-pressure, half-closes and ends are
 handled here.
 """
 
@@ -15,6 +15,10 @@ WRITE_BUFFER: Final = 256 * 1024
 LINGER_SECONDS: Final = 30.0
 """How long a side that was closed may take to read what is still buffered for it."""
 
+_ALERT: Final = b"\x15"  # RFC 5246, section 6.2.1
+_SHORT_RECORD: Final = b"\x17\x03\x03\x00\x13"  # RFC 8446, 5.2: two bytes, type and tag
+_GOODBYE_SIZE: Final = 5 + 0x13
+
 
 class Splice:
     """A pair of connections that live and die together.
@@ -27,6 +31,8 @@ class Splice:
         on_end: Called once, when both are gone. Not called if the two were never joined.
         first_bytes: What the client has sent already.
         greeting: What the client must get before the remote's first bytes.
+        tunnel: Whether the remote is a stranger, which may end its own direction and go on
+            reading. Our listeners never do: when they end, the connection is over.
         watch: Whether to keep `moved`, at the cost of a Python call for each chunk.
     """
 
@@ -37,11 +43,12 @@ class Splice:
         *,
         first_bytes: bytes = b"",
         greeting: bytes = b"",
+        tunnel: bool = False,
         watch: bool = False,
     ) -> None:
-        self._client = _Side(self)
+        self._client = _Side(self, may_half_close=True)
         self._client.transport = client
-        self.remote = _Side(self)
+        self.remote = _Side(self, may_half_close=tunnel)
         self._client.other, self.remote.other = self.remote, self._client
         self._on_end = on_end
         self._first_bytes = first_bytes
@@ -50,6 +57,16 @@ class Splice:
         self._pass_on(self.remote, client)
         self.moved = True
         """Whether bytes have passed since it was last set to False; only with `watch`."""
+        self._last = b""
+
+    @property
+    def said_goodbye(self) -> bool:
+        """Whether what passed last is TLS's close_notify; only with `watch`.
+
+        TLS 1.3 encrypts it, but only data of two bytes makes a record as short.
+        """
+        last = self._last
+        return last[:1] == _ALERT or last[: len(_SHORT_RECORD)] == _SHORT_RECORD
 
     def abort(self) -> None:
         """Drops both connections at once."""
@@ -96,6 +113,7 @@ class Splice:
 
         def watched(data: bytes) -> None:
             self.moved = True
+            self._last = data[-_GOODBYE_SIZE:]
             write(data)
 
         reader.data_received = watched if self._watch else write  # type: ignore[method-assign]  # on purpose, as said
@@ -106,8 +124,9 @@ class _Side(asyncio.Protocol):
 
     other: "_Side"
 
-    def __init__(self, splice: Splice) -> None:
+    def __init__(self, splice: Splice, *, may_half_close: bool) -> None:
         self._splice = splice
+        self._may_half_close = may_half_close
         self.transport: asyncio.Transport | None = None
         self.ended = False
         """Whether it will send no more."""
@@ -121,7 +140,13 @@ class _Side(asyncio.Protocol):
         """Passes a half-close on; True keeps this connection open for the other direction."""
         self.ended = True
         writer = self.other.transport
-        if self.other.ended or writer is None or writer.is_closing() or not writer.can_write_eof():
+        if (
+            not self._may_half_close
+            or self.other.ended
+            or writer is None
+            or writer.is_closing()
+            or not writer.can_write_eof()
+        ):
             return False
         writer.write_eof()
         return True
