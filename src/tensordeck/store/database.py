@@ -10,6 +10,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
@@ -30,6 +31,10 @@ Outcome = tuple["Future[Any]", Any, BaseException | None]
 
 GROUP_LIMIT: Final = 128
 """At most this many pieces of work share a commit, so that the first does not wait long."""
+BUSY_MS: Final = 30_000
+"""How long a statement waits for another process's lock."""
+RETRY_SECONDS: Final = 0.5
+"""When to try again to give space back that a reader or a full disk holds up."""
 VACUUM_PAGES: Final = 1024
 """Free pages that one step gives back: 4 MiB, some milliseconds in which no write starts."""
 
@@ -65,6 +70,7 @@ class Database:
         self._closed = False
         self._finished = False
         self._reclaim = threading.Event()
+        self._next_step = 0.0
         with translated():
             self._connection = self.engine.connect().execution_options(begin="")
             self._connection.begin()  # for SQLAlchemy only: `_commit_group` runs the real ones
@@ -141,25 +147,24 @@ class Database:
     def _write_groups(self) -> None:
         """The writer thread's life: take what is pending, commit it, again."""
         take, take_now = self._queue.get, self._queue.get_nowait
-        piece = take()
-        while piece is not None:
-            group = [piece]
+        while True:
             try:
-                while len(group) < GROUP_LIMIT and (piece := take_now()) is not None:
-                    group.append(piece)
-            except queue.Empty:
-                pass
-            self._write_group(group)
-            while piece is not None and self._reclaim.is_set():
-                self._vacuum()
+                piece = take(timeout=self._give_back() if self._reclaim.is_set() else None)
+            except queue.Empty:  # nothing came while space was given back
+                continue
+            group: list[Piece] = []
+            while piece is not None:
+                group.append(piece)
+                if len(group) == GROUP_LIMIT:
+                    break
                 try:
                     piece = take_now()
                 except queue.Empty:
-                    continue
-                break
-            else:
-                if piece is not None:
-                    piece = take()
+                    break
+            if group:
+                self._write_group(group)
+            if piece is None:
+                return
 
     def _write_group(self, group: list[Piece]) -> None:
         try:
@@ -171,7 +176,8 @@ class Database:
                 return
             outcomes = [(group[0][1], None, refused(error) or error)]
             if isinstance(outcomes[0][2], errors.ResourceExhausted):
-                self._shrink_log()
+                with contextlib.suppress(sqlite3.Error):
+                    self._shrink_log()  # the log's own space may be what the next write needs
         for future, result, failure in outcomes:
             with contextlib.suppress(InvalidStateError):  # its caller gave up waiting
                 if failure is None:
@@ -209,27 +215,35 @@ class Database:
             raise
         return outcomes
 
-    def _vacuum(self) -> None:
-        """One step of giving free pages back; clears the request when there is nothing left."""
-        try:
-            execute = self._driver.execute
-            execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
-            if execute("PRAGMA freelist_count").fetchone()[0] == 0:
+    def _give_back(self) -> float | None:
+        """One step of giving free pages back.
+
+        Returns:
+            Seconds to wait for work before the next step; None when all is done.
+        """
+        now = time.monotonic()
+        if now < self._next_step:
+            return self._next_step - now
+        with contextlib.suppress(sqlite3.Error):  # a full disk: the next step may find room
+            if self._driver.execute("PRAGMA freelist_count").fetchone()[0]:
+                # Not `execute`, which steps once and so frees one page.
+                self._driver.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+                return 0
+            if self._shrink_log():
                 self._reclaim.clear()
-                self._shrink_log()
-        except sqlite3.Error:
-            # Space that can't be given back now (a full disk) is asked for by the next deletion.
-            self._reclaim.clear()
+                return None
+        self._next_step = now + RETRY_SECONDS
+        return RETRY_SECONDS
 
-    def _shrink_log(self) -> None:
-        """Moves the write-ahead log into the database and cuts it, if no reader needs it."""
-        with contextlib.suppress(sqlite3.Error):
-            self._driver.execute("PRAGMA busy_timeout = 0")
-            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self._driver.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-
-
-BUSY_MS: Final = 30_000
+    def _shrink_log(self) -> bool:
+        """Moves the write-ahead log into the database and cuts it; False if a reader needs it."""
+        execute = self._driver.execute
+        execute("PRAGMA busy_timeout = 0")
+        try:
+            busy: int = execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return not busy
 
 
 def open_database(settings: Settings) -> Database:
