@@ -24,7 +24,7 @@ PRINTED = "https://us-central1.tensorboard.googleusercontent.com"
         ),
         (f"{PRINTED}/experiment/{INSTANCE}", f"/{INSTANCE}"),
         (f"{PRINTED}/experiment/{INSTANCE}/experiments/e/", f"/experiment/{BOARD}/"),
-        (f"{PRINTED}/compare/a:{BOARD},b:{BOARD}/", f"/compare/a:{BOARD},b:{BOARD}/"),
+        (f"{PRINTED}/compare/a:{BOARD},b:{BOARD}2/", f"/compare/a:{BOARD},b:{BOARD}2/"),
     ],
 )
 def test_names_and_printed_addresses_lead_to_our_pages(resource: str, path: str):

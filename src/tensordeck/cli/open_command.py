@@ -1,17 +1,17 @@
 """`tensordeck open`: the address of a resource's page on our server."""
 
-import re
 import sys
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import typer
 
+from tensordeck.board.address import forwarded, parse_address, path_of
 from tensordeck.cli.endpoint import locate, require_answer
 from tensordeck.cli.opened_store import opened_access
 from tensordeck.cli.settings_options import DatabaseUrl, DataDir
 from tensordeck.errors import InvalidArgument
-from tensordeck.names import EXPERIMENT, RUN, TENSORBOARD, ResourceName, board_id
+from tensordeck.names import ResourceName
 
 __all__ = ["open_resource", "page_path"]
 
@@ -83,31 +83,28 @@ def page_path(resource: str) -> str:
     if not resource:
         return "/"
     if "://" in resource:
-        address = urlsplit(resource)
-        if not address.path.startswith(("/experiment/", "/compare/")):
-            raise InvalidArgument(
-                f"{resource} is no board's address; that has /experiment/ or /compare/ in it."
-            )
-        after = address.path.removeprefix("/experiment/").rstrip("/")
-        if after.startswith("projects/"):
-            # Scripts put a resource name after /experiment/ as it is, often an instance's.
-            return page_path(after)
-        query = f"?{address.query}" if address.query else ""
-        fragment = f"#{address.fragment}" if address.fragment else ""
-        return f"{address.path.rstrip('/')}/{query}{fragment}"
+        return _printed(urlsplit(resource))
     name = ResourceName.parse(resource.strip("/"), "RESOURCE")
-    if name.collections == TENSORBOARD:
-        return f"/{_quoted(str(name))}"
-    if name.collections == EXPERIMENT:
-        return f"/experiment/{_quoted(board_id(str(name)))}/"
-    if name.collections == RUN:
-        shown = quote("^" + re.escape(name.id) + "$", safe="")
-        return f"/experiment/{_quoted(board_id(str(name.parent)))}/?runFilter={shown}"
-    raise InvalidArgument(
-        f"{resource} has no page; instances, experiments and runs have, e.g. "
-        "projects/PROJECT/locations/REGION/tensorboards/ID/experiments/ID."
-    )
+    path = forwarded("experiment", str(name))
+    if path is None:
+        raise InvalidArgument(
+            f"{resource} has no page; instances, experiments and runs have, e.g. "
+            "projects/PROJECT/locations/REGION/tensorboards/ID/experiments/ID."
+        )
+    return path
 
 
-def _quoted(text: str) -> str:
-    return quote(text, safe="/+:@")
+def _printed(address: SplitResult) -> str:
+    """The path of a board's address as the client, or one of our pages, printed it."""
+    _, kind, text = (*address.path.split("/", 2), "", "")[:3]
+    text = unquote(text.strip("/"))
+    if kind not in {"experiment", "compare"} or not text:
+        raise InvalidArgument(
+            f"{address.geturl()} is no board's address; that has /experiment/ or /compare/ in it."
+        )
+    path = forwarded(kind, text)
+    if path is None:
+        path = path_of(kind, parse_address(kind, text).text)
+    query = f"?{address.query}" if address.query and "?" not in path else ""
+    fragment = f"#{address.fragment}" if address.fragment else ""
+    return f"{path}{query}{fragment}"

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote
 
+from tensordeck.board.address import path_of
 from tensordeck.names import ResourceName, board_id
 from tensordeck.store.resources import Experiment
 
@@ -24,5 +24,5 @@ def comparison_path(experiments: Sequence[Experiment]) -> str:
             number += 1
             alias = f"{wanted}-{number}"
         taken.add(alias)
-        parts.append(f"{alias}:{quote(board_id(experiment.name), safe='+@')}")
-    return f"/compare/{','.join(parts)}/"
+        parts.append(f"{alias}:{board_id(experiment.name)}")
+    return path_of("compare", ",".join(parts))

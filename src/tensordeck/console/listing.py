@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
+from tensordeck.board.address import path_of
 from tensordeck.filters import Any_, Comparison, Filter
 from tensordeck.names import ResourceName, board_id
 from tensordeck.store.contract import Store
@@ -174,7 +175,7 @@ def page_path(name: ResourceName) -> str:
 
 def board_path(experiment: ResourceName) -> str:
     """The address of an experiment's board, which the client prints in this form, too."""
-    return f"/experiment/{quote(board_id(str(experiment)), safe='+:@')}/"
+    return path_of("experiment", board_id(str(experiment)))
 
 
 def _search(query: str) -> Filter | None:
