@@ -1,5 +1,6 @@
 """The database under the catalog: opening, group commit, full disks, space that comes back."""
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -13,11 +14,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from samples import PLACE, changed
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, inspect, select
 
 from tensordeck import errors
 from tensordeck.settings import Settings
-from tensordeck.store import migrations, points_schema, schema
+from tensordeck.store import migrations, schema
 from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
@@ -31,12 +32,40 @@ def board(number: object, **fields: object) -> Tensorboard:
     return Tensorboard(name=f"{PLACE}/tensorboards/{number}", **fields)
 
 
-def test_the_migrations_make_the_tables_that_the_code_expects(database: Database) -> None:
-    assert points_schema  # its tables belong to the same metadata
-    with database.read() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+def test_a_new_database_is_what_all_migrations_make(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(settings, data_dir=tmp_path)
+    migrated = Database(settings.data_dir / "tensordeck.db")
+    migrated.write(migrations.migrate)
 
-    assert differences == []
+    assert shape(migrated) == shape(database)
+    for each in (database, migrated):
+        with each.read() as connection:
+            context = MigrationContext.configure(connection)
+            assert compare_metadata(context, schema.metadata) == []
+            assert context.get_current_revision() == migrations.head()
+    migrated.close()
+
+
+def shape(database: Database) -> dict[str, object]:
+    """Everything that the database says of its tables."""
+    with database.read() as connection:
+        found = inspect(connection)
+        statements = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all()
+        return {
+            "keys never used again": {name for name, sql in statements if "AUTOINC" in str(sql)},
+            **{
+                table: [
+                    [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)],
+                    found.get_pk_constraint(table),
+                    sorted(map(str, found.get_unique_constraints(table))),
+                    sorted(map(str, found.get_indexes(table))),
+                    sorted(map(str, found.get_foreign_keys(table))),
+                ]
+                for table in found.get_table_names()
+            },
+        }
 
 
 def test_a_database_of_the_first_version_is_brought_up_to_date(settings: Settings) -> None:
