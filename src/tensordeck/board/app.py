@@ -11,6 +11,7 @@ Every request but those for files is authenticated and authorised by itself.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 from urllib.parse import quote, unquote
@@ -139,10 +140,11 @@ class _BoardApp:
     def _page(self, request: Request, kind: str, text: str) -> Response:
         caller: Caller | None = None
         member: Member | None = None
+        with suppress(InvalidArgument):
+            member = parse_address(kind, text).members[0]
         try:
-            board = parse_address(kind, text)
-            member = board.members[0]
             caller = self._authenticate(request)
+            board = parse_address(kind, text)
             for member in board.members:
                 self._access.check(caller, PERMISSION, member.tensorboard)
             for member in board.members:

@@ -5,8 +5,10 @@ Its import takes a second and 40 MB, so that it happens beside the first answers
 
 import argparse
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, Final
 
 import orjson
@@ -30,6 +32,7 @@ WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 BOARD_ADDRESS: Final = "tensordeck.board_address"
 """Where the WSGI environment holds the address of the board that a request came in by."""
 _ENVIRON: Final = "tensordeck.environ"
+_NO_TENSORFLOW: Final = "tensorboard.compat.notf"
 _WORKERS: Final = 8
 
 
@@ -125,6 +128,11 @@ def error_body(error: TensordeckError) -> bytes:
 
 
 def _build(store: Store, listings: Listings) -> WsgiApp:
+    # TensorBoard prefers a TensorFlow that happens to be installed to its own few lines of it, and
+    # would take a minute and a gigabyte for them; a module of this name tells it not to
+    # (tensorboard/compat/__init__.py).
+    sys.modules.setdefault(_NO_TENSORFLOW, ModuleType(_NO_TENSORFLOW))
+
     from tensorboard.backend import application  # noqa: PLC0415 -- see the module's docstring
     from tensorboard.plugins.audio import audio_plugin  # noqa: PLC0415
     from tensorboard.plugins.core import core_plugin  # noqa: PLC0415
