@@ -54,11 +54,7 @@ class Listener(asyncio.Protocol):
 
 
 def serve_inner(path: str, ready: Connection) -> None:
-    async async def uploads(connect: Open, count: int) -> None:
-    await requests(connect, count, 64 * 2**20)
-
-
-def main() -> None:
+    async def main() -> None:
         await asyncio.get_running_loop().create_unix_server(Listener, path, backlog=4096)
         ready.send(None)
         await asyncio.Event().wait()
@@ -113,6 +109,10 @@ async def requests(connect: Open, count: int, size: int = REQUEST) -> None:
         writer.close()
 
     await asyncio.gather(*(one() for _ in range(16)))
+
+
+async def uploads(connect: Open, count: int) -> None:
+    await requests(connect, count, 64 * 2**20)
 
 
 def main() -> None:

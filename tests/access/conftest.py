@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,22 @@ def clock() -> Clock:
     return Clock()
 
 
+@contextlib.contextmanager
+def new_installation(data_dir: Path, clock: Clock) -> Iterator[Installation]:
+    """An installation that is closed afterwards."""
+    settings = Settings(data_dir=data_dir)
+    data_dir.mkdir()
+    store = open_store(settings)
+    try:
+        yield Installation(store, settings, clock)
+    finally:
+        store.close()
+
+
 @pytest.fixture
 def installation(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
-    settings = Settings(data_dir=tmp_path / "data")
-    settings.data_dir.mkdir()
-    store = open_store(settings)
-    yield Installation(store, settings, clock)
-    store.close()
+    with new_installation(tmp_path / "data", clock) as opened:
+        yield opened
 
 
 @pytest.fixture

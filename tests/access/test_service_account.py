@@ -1,10 +1,10 @@
 import base64
 import json
 import time
+from collections.abc import Iterator
 
 import jwt
 import pytest
-from conftest import START
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.transport.requests import Request
@@ -12,6 +12,7 @@ from google.oauth2 import service_account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import START, Clock, Installation, new_installation
 from tensordeck.access import GrantRefused, LocalAccess
 from tensordeck.access.records import REMEMBER_SECONDS
 from tensordeck.errors import Unauthenticated
@@ -32,9 +33,32 @@ def other_key() -> str:
     ).decode()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One installation for the whole file: stores and RSA keys take long to make."""
+    with new_installation(tmp_path_factory.mktemp("shared") / "data", Clock()) as opened:
+        yield opened
+
+
 @pytest.fixture
-def key(access: LocalAccess) -> dict[str, str]:
-    return access.create_service_account_key("trainer@my-project.iam.gserviceaccount.com")
+def installation(shared: Installation) -> Iterator[Installation]:
+    yield shared
+    shared.clock.now = START
+
+
+@pytest.fixture
+def clock(installation: Installation) -> Clock:
+    return installation.clock
+
+
+@pytest.fixture
+def access(installation: Installation) -> LocalAccess:
+    return installation.open()
+
+
+@pytest.fixture(scope="module")
+def key(shared: Installation) -> dict[str, str]:
+    return shared.open().create_service_account_key("trainer@my-project.iam.gserviceaccount.com")
 
 
 def signed(key: dict[str, str], **changes: object) -> str:
@@ -97,7 +121,8 @@ def test_a_jwt_ends(access, key, clock):
         caller(access, token)
 
 
-def test_a_revoked_key_s_jwts_are_refused_soon_everywhere(access, installation, key, clock):
+def test_a_revoked_key_s_jwts_are_refused_soon_everywhere(access, installation, clock):
+    key = access.create_service_account_key("short-lived")
     token, elsewhere = signed(key), installation.open()
     assert caller(access, token)
     assert caller(elsewhere, token)
