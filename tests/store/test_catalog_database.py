@@ -297,6 +297,20 @@ def test_a_deletion_gives_its_space_back(catalog: Catalog, settings: Settings) -
     assert wait_until_small(settings, catalog, full // 5) < full // 5
 
 
+def test_space_that_was_not_given_back_in_time_is_given_back_at_the_next_start(
+    database: Database, catalog: Catalog, settings: Settings
+) -> None:
+    store = fill(catalog)
+    full = size(settings)
+    catalog.delete(MetadataStore, store.name)
+    database.close()
+
+    reopened = open_database(settings)
+
+    assert wait_until_small(settings, SqlCatalog(reopened), full // 5) < full // 5
+    reopened.close()
+
+
 def test_space_that_a_reader_holds_comes_back_after_it(
     database: Database, catalog: Catalog, settings: Settings
 ) -> None:

@@ -194,6 +194,7 @@ class Database:
         execute, connection = self._driver.execute, self._connection
         outcomes: list[Outcome] = []
         alone = len(group) == 1
+        self._roll_back()  # nothing, unless the last group's own roll-back failed
         execute("BEGIN IMMEDIATE")
         try:
             for work, future in group:
@@ -210,10 +211,14 @@ class Database:
                     execute("RELEASE piece")
             execute("COMMIT")
         except BaseException:
-            if self._driver.in_transaction:
-                execute("ROLLBACK")
+            self._roll_back()
             raise
         return outcomes
+
+    def _roll_back(self) -> None:
+        if self._driver.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._driver.execute("ROLLBACK")
 
     def _give_back(self) -> float | None:
         """One step of giving free pages back.
@@ -271,6 +276,7 @@ def open_database(settings: Settings) -> Database:
         database = Database(path)
         try:
             bring_up_to_date(database)
+            database.give_back_space()  # what a deletion freed shortly before the last stop
         except BaseException:
             database.close()
             raise
