@@ -80,12 +80,21 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run with the number of its time series and the bytes that its points take."""
+    """A run and what is in it.
+
+    Attributes:
+        resource: The run.
+        name: Its name, parsed.
+        series_count: Number of time series.
+        size: Bytes that its points take.
+        last_logged: Wall time of its latest point, microseconds since the epoch; 0 for none.
+    """
 
     resource: Run
     name: ResourceName
     series_count: int
     size: int
+    last_logged: int
 
     @property
     def path(self) -> str:
@@ -160,9 +169,17 @@ def runs(store: Store, parent: str, query: str = "", token: str = "") -> Listing
         page_token=token,
     )
     counts = store.catalog.count_children(TimeSeries, [item.name for item in page.items])
-    sizes = store.points.size_bytes([item.pk for item in page.items])
+    keys = [item.pk for item in page.items]
+    sizes = store.points.size_bytes(keys)
+    logged = store.points.last_logged(keys)
     rows = [
-        RunRow(item, ResourceName.parse(item.name), counts[item.name], sizes.get(item.pk, 0))
+        RunRow(
+            item,
+            ResourceName.parse(item.name),
+            counts[item.name],
+            sizes[item.pk],
+            max(0, logged[item.pk] // 1000),
+        )
         for item in page.items
     ]
     return Listing(rows, page.next_token, query, first=not token)

@@ -327,6 +327,14 @@ class Points(ABC):
         """Returns the bytes that each run's points take in the store, journal included."""
 
     @abstractmethod
+    def last_logged(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """Returns the latest wall time of each run's points, in nanoseconds, for people to see.
+
+        `NO_WALL_TIME` for a run without points. Costs nothing per point, and so leaves out what
+        is not folded yet: it is behind by as much as folding is.
+        """
+
+    @abstractmethod
     def fold(self) -> int:
         """Folds journal rows into segments now; returns how many rows. Idempotent, crash-safe."""
 

@@ -133,6 +133,11 @@ class SqlPoints(Points):
         with self._database.read() as connection:
             return queries.run_size(connection, run_pks)
 
+    def last_logged(self, run_pks: Sequence[int]) -> dict[int, int]:
+        """See `Points.last_logged`."""
+        with self._database.read() as connection:
+            return queries.last_logged(connection, run_pks)
+
     def fold(self) -> int:
         """See `Points.fold`."""
         return self._folder.fold_all()

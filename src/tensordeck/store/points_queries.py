@@ -289,6 +289,17 @@ def run_size(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
     return result
 
 
+def last_logged(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
+    """Returns the latest folded wall time of each run."""
+    result = dict.fromkeys(run_pks, NO_WALL_TIME)
+    statement = (
+        "SELECT run_pk, max(max_wall_ns) FROM summaries WHERE run_pk IN (%s) GROUP BY run_pk"
+    )
+    for run_pk, wall_ns in select(connection, statement, result):
+        result[run_pk] = wall_ns
+    return result
+
+
 def run_versions(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
     """Returns the last `seq` that wrote each run."""
     result = dict.fromkeys(run_pks, 0)
