@@ -23,7 +23,7 @@ class Backing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", SeriesKeys(self.store.catalog))
-        object.__setattr__(self, "objects", BlobObjects(self.store.catalog, self.store.blobs))
+        object.__setattr__(self, "objects", BlobObjects(self.store))
 
 
 class Collection:

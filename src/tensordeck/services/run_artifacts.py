@@ -5,7 +5,9 @@ TensorBoard run, and follows it without asking whether that run still exists: on
 breaks every later listing of the experiment (googleapis/python-aiplatform issue 2299).
 """
 
+import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tensordeck import names
@@ -15,6 +17,7 @@ from tensordeck.store.resources import Artifact
 
 SUFFIX: Final = "-tb-run"
 _DEFAULT_STORE: Final = "metadataStores/default"
+_DELETERS: Final = 16
 
 
 def remove_run_artifacts(catalog: Catalog, runs: Sequence[str]) -> None:
@@ -25,12 +28,20 @@ def remove_run_artifacts(catalog: Catalog, runs: Sequence[str]) -> None:
         runs: Full names of the runs.
     """
     of_run = {_artifact_name(run): run for run in runs}
-    for name, artifact in catalog.find_many(Artifact, list(of_run)).items():
-        if _same_resource(str(artifact.metadata.get("resourceName", "")), of_run[name]):
-            try:
-                catalog.delete(Artifact, name)
-            except NotFound:
-                continue  # its owner deletes it at this moment
+    referring = [
+        name
+        for name, artifact in catalog.find_many(Artifact, list(of_run)).items()
+        if _same_resource(str(artifact.metadata.get("resourceName", "")), of_run[name])
+    ]
+
+    def delete(name: str) -> None:
+        with contextlib.suppress(NotFound):  # its owner deletes it at this moment
+            catalog.delete(Artifact, name)
+
+    if referring:
+        # Each deletion waits for its commit; those under way together share one.
+        with ThreadPoolExecutor(min(_DELETERS, len(referring))) as deleters:
+            list(deleters.map(delete, referring))
 
 
 def _artifact_name(run: str) -> str:
