@@ -11,6 +11,7 @@ Example:
     'projects/p/locations/l'
 """
 
+import math
 import threading
 from functools import cache
 from importlib import resources
@@ -69,9 +70,40 @@ def parse(name: str, data: bytes) -> Any:
 
 
 def to_json(value: Message) -> dict[str, Any]:
-    """Returns a message as the JSON object of the REST API (lowerCamelCase, enums by name)."""
-    result: dict[str, Any] = json_format.MessageToDict(value, descriptor_pool=pool())
+    """Returns a message as the JSON object of the REST API (lowerCamelCase, enums by name).
+
+    A metric that is NaN or infinite has no form in JSON where any value is allowed (`Struct`): it
+    becomes the text that protobuf uses elsewhere, `"NaN"`, `"Infinity"` or `"-Infinity"`.
+    """
+    result: dict[str, Any]
+    try:
+        result = json_format.MessageToDict(value, descriptor_pool=pool())
+    except (json_format.SerializeToJsonError, ValueError):
+        spelled: Any = type(value)()
+        spelled.CopyFrom(value)
+        _spell_numbers(spelled)
+        result = json_format.MessageToDict(spelled, descriptor_pool=pool())
     return result
+
+
+def _spell_numbers(value: Any) -> None:
+    """Turns the non-finite numbers of a message's Structs into texts."""
+    if value.DESCRIPTOR.full_name == "google.protobuf.Value":
+        number = value.number_value
+        if not math.isfinite(number):
+            infinity = "Infinity" if number > 0 else "-Infinity"
+            value.string_value = "NaN" if math.isnan(number) else infinity
+            return
+    for field, content in value.ListFields():
+        kind = field.message_type
+        if kind is None:
+            continue
+        if kind.GetOptions().map_entry:
+            if kind.fields_by_name["value"].message_type is None:
+                continue
+            content = content.values()  # noqa: PLW2901 -- the entries are what counts
+        for item in content if field.is_repeated else (content,):
+            _spell_numbers(item)
 
 
 def from_json(value: Any, into: Any, where: str = "body") -> Any:

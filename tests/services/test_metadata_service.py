@@ -93,6 +93,10 @@ class TestContexts:
             assert struct.fields["inf"].number_value == math.inf
             deep = struct.fields["deep"].struct_value
             assert deep.fields["minus"].number_value == -math.inf
+        # JSON has no such numbers: REST callers get protobuf's words for them.
+        assert plain(got) == {"nan": "NaN", "inf": "Infinity", "deep": {"minus": "-Infinity"}}
+        listed = api("ListContexts", parent=api.metadata_store)
+        assert protos.to_json(listed)["contexts"][0]["metadata"]["nan"] == "NaN"
 
     def test_an_id_is_made_up_when_none_is_given(self, api):
         created = api("CreateContext", parent=api.metadata_store, context={})
