@@ -43,7 +43,7 @@ class House:
         catalog = self.store.catalog
         if catalog.find(Tensorboard, instance) is None:
             catalog.create(Tensorboard(name=instance, display_name="Vision"))
-            BlobObjects(catalog, self.store.blobs).create_bucket(ResourceName.parse(instance))
+            BlobObjects(self.store).create_bucket(ResourceName.parse(instance))
         name = f"{instance}/experiments/{experiment_id}"
         return catalog.create(
             Experiment(name=name, **{"display_name": experiment_id, **fields})

@@ -137,7 +137,7 @@ def _columns(
     if series.value_type is ValueType.TENSOR:
         count = len(points)
         return PayloadColumns(steps, walls, [p.value for p in points], [1] * count, [0] * count)
-    blobs = BlobObjects(store.catalog, store.blobs)
+    blobs = BlobObjects(store)
     payloads = []
     for point in points:
         sequence = message("TensorboardBlobSequence")()

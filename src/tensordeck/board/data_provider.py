@@ -59,7 +59,7 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
 
     def __init__(self, store: Store, listings: Listings) -> None:
         self._points = store.points
-        self._blobs = BlobObjects(store.catalog, store.blobs)
+        self._blobs = BlobObjects(store)
         self._listings = listings
 
     def experiment_metadata(
