@@ -4,6 +4,7 @@ Each run gets its parameters and its final metrics; then everything is read back
 Exits with status 1 if a run's data can't be read.
 """
 
+import logging
 import sys
 
 from google.cloud import aiplatform
@@ -14,6 +15,7 @@ EPOCHS, TAGS = 25, 4
 def main() -> None:
     """Reads each run's curves, notes its settings and outcome, and prints the table."""
     instance, experiment_id = sys.argv[1:]
+    logging.disable(logging.INFO)  # the client tells of each association that it makes
     _, project, _, location, *_ = instance.split("/")
     aiplatform.init(
         project=project,

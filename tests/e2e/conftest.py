@@ -58,6 +58,7 @@ class Reader:
         done = self.server.exec(
             *words,
             cwd=self.folder,
+            timeout=800,
             env={**os.environ, "GOOGLE_CLOUD_PROJECT": self.project, **variables},
         )
         assert done.returncode == expect, f"{words}:\n{done.stdout}\n{done.stderr}"
@@ -75,7 +76,7 @@ class Reader:
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=800,
         )
         assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -122,6 +123,15 @@ class Reader:
 def reader(server, tmp_path) -> Reader:
     """Somebody with a project of their own on the shared server."""
     return Reader(server, tmp_path, f"reader-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def fresh_reader(fresh_server, tmp_path) -> Reader:
+    """Somebody with a server of their own, whose disk nobody else fills."""
+    (tmp_path / "work").mkdir()
+    reader = Reader(fresh_server, tmp_path / "work", "reader")
+    reader.create_instance()
+    return reader
 
 
 @pytest.fixture

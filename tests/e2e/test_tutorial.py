@@ -9,10 +9,13 @@ import gzip
 import json
 import shutil
 import struct
+import threading
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
 from event_values import assert_same, logged
+from tensorboardX import SummaryWriter
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -209,6 +212,49 @@ def test_organize_experiments(with_instance):
     assert run["displayName"] == "LR=0.001, BS=64, Epochs=30"
 
 
+def test_clean_up_gives_everything_back(fresh_reader):
+    reader = fresh_reader
+    logs = reader.folder / "logs"
+    rng = np.random.default_rng(1)
+    with SummaryWriter(str(logs / "run")) as writer:
+        for step in range(3000):
+            for tag in range(10):
+                writer.add_scalar(f"noise/{tag}", rng.normal(), step)
+        for step in range(10):
+            writer.add_image("noise", rng.random((3, 256, 256)), step)
+    before = disk_use(reader.server.data_dir)
+    reader.upload(logs, "old-experiment")
+    reader.upload(logs, "another-experiment")
+    full = disk_use(reader.server.data_dir)
+    bucket = reader.api("GET", f"/v1/{reader.instance}")["blobStoragePathPrefix"]
+    assert len(reader.api("GET", f"/storage/v1/b/{bucket}/o")["items"]) == 2 * (10 + 1 + 1)
+
+    reader.run(reader.script("clean_up.py", before=CLEAN_UP.replace("PROJECT", reader.project)))
+
+    for gone in (reader.instance, f"{reader.instance}/experiments/old-experiment"):
+        with pytest.raises(HTTPError, match="404"):
+            reader.api("GET", f"/v1/{gone}")
+    assert reader.api("GET", "/v1/projects/reader/locations/us-central1/tensorboards") == {}
+    with pytest.raises(HTTPError, match="404"):
+        reader.api("GET", f"/storage/v1/b/{bucket}/o")
+    left = full
+    for _ in range(600):  # space is given back soon after, in small steps
+        left = disk_use(reader.server.data_dir)
+        if left - before < (full - before) / 10:
+            break
+        threading.Event().wait(0.1)
+    assert left - before < (full - before) / 10
+
+
+def disk_use(folder):
+    """The bytes that a folder's files take, without SQLite's log, which is written over again."""
+    return sum(
+        path.stat().st_blocks * 512
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(("-wal", "-shm"))
+    )
+
+
 def upload_one_shot(reader, logdir, experiment):
     """Uploads with the official command."""
     reader.run(
@@ -247,6 +293,13 @@ def fashion_mnist(folder):
     return folder
 
 
+CLEAN_UP = """
+from google.cloud import aiplatform
+
+aiplatform.init(project="PROJECT", location="us-central1")
+
+"""
+
 DOWNLOAD = """
 import os, sys
 import tensorflow as tf
@@ -280,7 +333,8 @@ with SummaryWriter(sys.argv[1] + "/a/b") as writer:
     writer.add_pr_curve("pr", rng.integers(0, 2, 50), rng.random(50), 1)
     writer.add_mesh("mesh", torch.rand(1, 16, 3), global_step=1)
     writer.add_custom_scalars({"group": {"chart": ["Multiline", ["loss"]]}})
-    writer.add_hparams({"lr": 0.1, "kind": "adam", "deep": True}, {"hparam/loss": 0.5}, run_name="h")
+    settings = {"lr": 0.1, "kind": "adam", "deep": True}
+    writer.add_hparams(settings, {"hparam/loss": 0.5}, run_name="h")
 """
 
 LIVE = """
