@@ -205,9 +205,9 @@ class Catalog(ABC):
         """Returns, for each month `YYYYMM`, the users and their numbers of views."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a write makes hundreds, and freezing costs six times as much
 class ScalarColumns:
-    """Scalar points as columns of one length.
+    """Scalar points as columns of one length; never changed once made.
 
     Attributes:
         steps: int64.
@@ -240,9 +240,9 @@ class PayloadColumns:
     lengths: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see ScalarColumns
 class SeriesPoints:
-    """Points to append to one series.
+    """Points to append to one series; never changed once made.
 
     Attributes:
         series_pk: The series.
