@@ -140,6 +140,19 @@ def test_a_database_that_is_not_spoken_is_refused(tmp_path: Path) -> None:
         open_database(Settings(data_dir=tmp_path, database_url="oracle://x"))
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "what? #1 100% é"
+
+    database = open_database(Settings(data_dir=folder))
+    made = SqlCatalog(database).create(board(1))
+    database.close()
+
+    assert (folder / "tensordeck.db").stat().st_size > 0
+    reopened = open_database(Settings(data_dir=folder))
+    assert SqlCatalog(reopened).get(Tensorboard, made.name) == made
+    reopened.close()
+
+
 def test_a_url_may_name_the_file(tmp_path: Path) -> None:
     database = open_database(Settings(database_url=f"sqlite:///{tmp_path}/a/b.db"))
     database.close()

@@ -16,7 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from tensordeck import errors
 from tensordeck.settings import Settings
@@ -52,7 +52,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine: Engine = create_engine(
-            f"sqlite:///{path}",
+            URL.create("sqlite", database=str(path)),
             connect_args={
                 "check_same_thread": False,
                 "isolation_level": None,  # transactions are begun and ended by us alone
@@ -61,8 +61,9 @@ class Database:
             },
             json_serializer=documents.dumps,
             json_deserializer=documents.loads,
-            pool_size=16,
-            max_overflow=48,
+            pool_size=8,
+            max_overflow=56,
+            pool_use_lifo=True,  # few connections, and so few page caches, stay in use
         )
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
@@ -71,10 +72,14 @@ class Database:
         self._finished = False
         self._reclaim = threading.Event()
         self._next_step = 0.0
-        with translated():
-            self._connection = self.engine.connect().execution_options(begin="")
-            self._connection.begin()  # for SQLAlchemy only: `_commit_group` runs the real ones
-            driver = self._connection.connection.driver_connection
+        try:
+            with translated():
+                self._connection = self.engine.connect().execution_options(begin="")
+                self._connection.begin()  # for SQLAlchemy only: `_commit_group` runs the real ones
+                driver = self._connection.connection.driver_connection
+        except BaseException:
+            self.engine.dispose()
+            raise
         if not isinstance(driver, sqlite3.Connection):
             raise TypeError("Only SQLite is spoken here.")
         self._driver = driver
@@ -311,7 +316,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL may lose the last commits when the power goes
         "foreign_keys = ON",
-        "cache_size = -8192",
+        "cache_size = -4096",
         "temp_store = MEMORY",
         "journal_size_limit = 16777216",  # a log that a long read made grow is cut again
     ):
