@@ -28,8 +28,21 @@ NAMES = st.one_of(
     st.sampled_from(["", "-", "/", PLACE, f"{PLACE}/tensorboards/1", "bucket"]),
 )
 FIELDS = st.sampled_from(
-    "name display_name createTime labels labels.a metadata.a.number_value state run_count"
-    ' is_default parent_contexts value_type nothing labels."\\""'.split()
+    [
+        "name",
+        "display_name",
+        "createTime",
+        "labels",
+        "labels.a",
+        'labels."\\""',
+        "metadata.a.number_value",
+        "state",
+        "run_count",
+        "is_default",
+        "parent_contexts",
+        "value_type",
+        "nothing",
+    ]
 )
 VALUES = st.one_of(
     st.sampled_from(["*", "true", "1", "1e400", "-0", "9" * 30, "2026-01-01T00:00:00Z", "SCALAR"]),

@@ -1,5 +1,7 @@
 """The fields that a filter or an order may name, by kind of resource."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, LargeBinary, SmallInteger
@@ -9,7 +11,7 @@ from tensordeck.names import shown
 from tensordeck.store.resources import Resource, ValueType
 from tensordeck.store.rows import rows_of, run_count
 
-__all__ = ["CONTEXT_LINKS", "ENUMS", "Field", "field_of", "unknown_field"]
+__all__ = ["CONTEXT_LINKS", "ENUMS", "Field", "field_of"]
 
 HIDDEN: Final = frozenset({"secret_hash", "secret", "parts", "request", "iam_policy", "payload"})
 ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
@@ -39,9 +41,7 @@ ENUMS: Final[dict[tuple[str, str], dict[str, int]]] = {
 """Names of the numbers in a column, as in the API's messages, by kind and field."""
 
 
-_FIELDS: dict[str, dict[str, "Field"]] = {}
-
-
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field of a kind.
 
@@ -52,13 +52,13 @@ class Field:
         numbers: Of an enum: the numbers by name.
     """
 
-    __slots__ = ("column", "keys", "numbers", "sort")
+    sort: str
+    column: ColumnElement[Any]
+    keys: tuple[str, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
-    def __init__(self, sort: str, column: ColumnElement[Any], keys: tuple[str, ...] = ()) -> None:
-        self.sort = sort
-        self.column = column
-        self.keys = keys
-        self.numbers: dict[str, int] = {}
+
+_FIELDS: dict[str, dict[str, Field]] = {}
 
 
 def field_of(kind: type[Resource], path: tuple[str, ...], where: str) -> Field:
@@ -75,15 +75,18 @@ def field_of(kind: type[Resource], path: tuple[str, ...], where: str) -> Field:
     path = ALIASES.get(path, path)
     found = _fields(kind).get(path[0])
     if found is None or (len(path) > 1 and found.sort != "document"):
-        raise unknown_field(kind, path, where)
+        raise _unknown_field(kind, path, where)
     return Field("document", found.column, path[1:]) if found.sort == "document" else found
 
 
-def unknown_field(kind: type[Resource], path: tuple[str, ...], where: str) -> Exception:
-    """The error for a field that a kind does not have; it lists those that there are."""
+def _unknown_field(
+    kind: type[Resource], path: tuple[str, ...], where: str
+) -> errors.InvalidArgument:
     known = sorted(
-        f"{name}.KEY" if field.sort == "document" else name for name, field in _fields(kind).items()
+        f"{name}.KEY" if found.sort == "document" else name for name, found in _fields(kind).items()
     )
+    if kind.kind == "contexts" and where == "filter":
+        known += CONTEXT_LINKS
     return errors.InvalidArgument(
         f"`{where}` names a field that {kind.kind} can't be searched by: "
         f"{shown('.'.join(path))}. There are: {', '.join(known)}."
@@ -116,8 +119,7 @@ def _make_fields(kind: type[Resource]) -> dict[str, Field]:
             sort = "number"
         else:
             sort = "text"
-        fields[name] = Field(sort, column)
-        fields[name].numbers = ENUMS.get((kind.kind, name), {})
+        fields[name] = Field(sort, column, numbers=ENUMS.get((kind.kind, name), {}))
     if kind.kind == "tensorboards":
         fields["run_count"] = Field("number", run_count())
     return fields

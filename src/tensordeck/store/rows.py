@@ -1,6 +1,6 @@
 """Records to rows and back: which columns each kind of `store.resources` has."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, Generic, TypeVar
 
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam,
 from tensordeck import errors
 from tensordeck.names import shown
 from tensordeck.store import schema
+from tensordeck.store.batches import batches
 from tensordeck.store.resources import (
     Artifact,
     Bucket,
@@ -145,7 +146,7 @@ def run_count() -> ColumnElement[int]:
     )
 
 
-def _parent_contexts(connection: Connection, pks: Iterable[int]) -> dict[int, list[str]]:
+def _parent_contexts(connection: Connection, pks: Sequence[int]) -> dict[int, list[str]]:
     """The names of the contexts above some contexts, in the order in which they came to be."""
     children = schema.LINKS["child", "contexts", "contexts"]
     parents: dict[int, list[str]] = {}
@@ -155,8 +156,9 @@ def _parent_contexts(connection: Connection, pks: Iterable[int]) -> dict[int, li
         .where(children.c.target_pk.in_(bindparam("pks", expanding=True)))
         .order_by(children.c.source_pk)
     )
-    for pk, name in connection.execute(statement, {"pks": list(pks)}):
-        parents.setdefault(pk, []).append(name)
+    for group in batches(pks):
+        for pk, name in connection.execute(statement, {"pks": group}):
+            parents.setdefault(pk, []).append(name)
     return parents
 
 
