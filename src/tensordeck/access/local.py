@@ -1,6 +1,7 @@
 """Access by credentials that this installation issued itself, kept in its own catalog."""
 
 import base64
+import contextlib
 import hmac
 import secrets
 import threading
@@ -110,7 +111,8 @@ def _ensure_owner(records: CredentialRecords, settings: Settings) -> str:
     token = read_refresh_token(path)
     record = records.find(credential_id_of(token)) if token else None
     if record is not None and _is_refresh_token_of(record, token):
-        path.chmod(0o600)
+        with contextlib.suppress(OSError):  # a file of another user's is not ours to tighten
+            path.chmod(0o600)
         return record.name
     if not settings.database_url:
         for old in records.all():

@@ -37,11 +37,11 @@ class CredentialRecords:
 
         The id may come from an unverified token.
         """
-        if not _ID.fullmatch(credential_id):
-            return None
         now = self._clock()
         seen = self._seen.get(credential_id)
         if seen is None or not 0 <= now - seen[0] < REMEMBER_SECONDS:
+            if not _ID.fullmatch(credential_id):
+                return None
             seen = (now, self._catalog.find(Credential, credential_id))
             with self._lock:
                 if len(self._seen) >= _LIMIT:

@@ -27,7 +27,8 @@ log: Final = logging.getLogger("tensordeck.front.door")
 MAX_CONNECTIONS: Final = 8192
 """Connections that are served at a time; as many again wait for their turn."""
 
-_FILES_PER_CONNECTION: Final = 3  # the client's, ours to the inner listener, the listener's own
+# The client's, ours to the inner listener, the listener's own, and one while it waits its turn.
+_FILES_PER_CONNECTION: Final = 4
 _FILES_FOR_THE_REST: Final = 512
 _QUIET_SECONDS: Final = 0.25
 
@@ -185,12 +186,14 @@ def _networks(
 
 
 def _allowed_connections() -> int:
-    """How many connections the process's open files allow, after asking for as many as may be."""
+    """How many connections the process's open files allow, after asking for as many as we want."""
+    wanted = MAX_CONNECTIONS * _FILES_PER_CONNECTION + _FILES_FOR_THE_REST
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return max(16, (soft - _FILES_FOR_THE_REST) // (_FILES_PER_CONNECTION + 1))
+    return max(16, (soft - _FILES_FOR_THE_REST) // _FILES_PER_CONNECTION)
