@@ -135,6 +135,13 @@ def test_a_place_that_can_not_hold_data_is_refused(tmp_path: Path) -> None:
         open_database(Settings(data_dir=tmp_path / "file"))
 
 
+def test_a_file_that_can_not_be_opened_is_refused(settings: Settings) -> None:
+    (settings.data_dir / "tensordeck.db").mkdir(parents=True)
+
+    with pytest.raises(errors.FailedPrecondition, match="can't be opened.*folder"):
+        open_database(settings)
+
+
 def test_a_database_that_is_not_spoken_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidArgument, match="database-url"):
         open_database(Settings(data_dir=tmp_path, database_url="oracle://x"))

@@ -27,7 +27,8 @@ DISK_FULL: Final = frozenset(
     }
 )
 DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-AWAY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
+AWAY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_INTERRUPT", "SQLITE_NOMEM")
+DENIED: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
 
 
 def refused(error: BaseException) -> errors.TensordeckError | None:
@@ -51,6 +52,11 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
         )
     if name == "SQLITE_TOOBIG" or isinstance(cause, sqlite3.DataError):
         return errors.InvalidArgument("A value of this request is too big to store.")
+    if name.startswith(DENIED):
+        return errors.Unavailable(
+            f"The database file can't be used ({cause}). Check that it and its folder can be "
+            "written."
+        )
     if name.startswith(AWAY):
         return errors.Unavailable(f"The database did not answer ({cause}); try again.")
     return errors.Internal(f"The database refused a statement ({name or type(cause).__name__}).")

@@ -1,7 +1,8 @@
 """Conditions and sort keys on a member of a JSON column, e.g. `labels.team`.
 
 Members are found by comparing keys as values, never by putting a key into a JSON path: a key may
-hold any character.
+hold any character. The spelling is SQLite's `json_each`; PostgreSQL's `json_each` and
+`json_typeof` say the same, and this module is all that would differ.
 """
 
 from collections.abc import Callable, Sequence
