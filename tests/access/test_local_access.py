@@ -6,8 +6,8 @@ import stat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Clock, Installation, new_installation
 
-from conftest import Clock, Installation, new_installation
 from tensordeck.access import Caller, GrantRefused, LocalAccess
 from tensordeck.access.permissions import PERMISSIONS
 from tensordeck.access.records import REMEMBER_SECONDS
