@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from tensordeck.access import LocalAccess, open_access
 from tensordeck.front import token_endpoint
-from tensordeck.front.token_endpoint import FREE_FAILURES, TOKEN_PATHS, token_routes
+from tensordeck.front.token_endpoint import TOKEN_PATHS, token_routes
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
 
@@ -32,11 +32,9 @@ class Endpoint:
         self.owner_file = owner_file
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
-    store = open_store(settings)
-    access = open_access(store.catalog, settings)
+@contextlib.contextmanager
+def served(access: LocalAccess) -> Iterator[str]:
+    """Serves the routes on a port of their own; yields the URL."""
     app = Starlette(routes=token_routes(access))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     server.capture_signals = contextlib.nullcontext
@@ -44,12 +42,20 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     thread.start()
     while not server.started:
         thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Endpoint(
-        f"http://127.0.0.1:{port}", access, settings.data_dir / "credentials" / "owner.json"
-    )
-    server.should_exit = True
-    thread.join(10)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
+    store = open_store(settings)
+    access = open_access(store.catalog, settings)
+    with served(access) as url:
+        yield Endpoint(url, access, settings.data_dir / "credentials" / "owner.json")
     store.close()
 
 
@@ -158,13 +164,13 @@ def test_allowed_locations_are_answered_cheaply(endpoint):
 
 def test_many_refusals_are_slowed_down_and_grants_are_not(endpoint, monkeypatch):
     monkeypatch.setattr(token_endpoint, "_FAILURE_PAUSE", 3600)
+    monkeypatch.setattr(token_endpoint, "FREE_FAILURES", 3)
+    owner = json.loads(endpoint.owner_file.read_text())
+    good = {"grant_type": "refresh_token", "refresh_token": owner["refresh_token"]}
     bad = {"grant_type": "refresh_token"}
-    with httpx.Client(timeout=5) as client:
-        for _ in range(FREE_FAILURES):
-            with contextlib.suppress(httpx.ReadTimeout):  # refusals of other tests count as well
-                client.post(f"{endpoint.url}/token", data=bad, timeout=1)
+    with served(endpoint.access) as url, httpx.Client(timeout=60) as client:
+        for _ in range(3):
+            assert client.post(f"{url}/token", data=bad).status_code == 400
         with pytest.raises(httpx.ReadTimeout):
-            client.post(f"{endpoint.url}/token", data=bad, timeout=1)
-        owner = json.loads(endpoint.owner_file.read_text())
-        form = {"grant_type": "refresh_token", "refresh_token": owner["refresh_token"]}
-        assert client.post(f"{endpoint.url}/token", data=form).status_code == 200
+            client.post(f"{url}/token", data=bad, timeout=1)
+        assert client.post(f"{url}/token", data=good).status_code == 200
