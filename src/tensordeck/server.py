@@ -26,6 +26,7 @@ from tensordeck.front.app import HttpApp
 from tensordeck.front.dispatch import Dispatcher
 from tensordeck.front.door import Door, Upstreams
 from tensordeck.front.grpc_server import GrpcServer
+from tensordeck.front.http_head import LenientHttpProtocol
 from tensordeck.front.methods import IAM_POLICY, LOCATIONS, OPERATIONS, PROJECTS
 from tensordeck.front.rest import RestApi
 from tensordeck.front.storage_api import is_storage_request, storage_app
@@ -204,7 +205,7 @@ class _HttpServer(uvicorn.Server):
 def _uvicorn(app: HttpApp, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=LenientHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -5,7 +5,7 @@ https://cloud.google.com/storage/docs/uploads-downloads and .../performing-resum
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from anyio import CapacityLimiter, to_thread
@@ -174,18 +174,37 @@ async def _start_resumable(call: StorageCall) -> Response:
     if call.fields:
         query["fields"] = call.fields
     location = f"{call.base}{raw_path(call.request.scope)}?{urlencode(query)}"
-    return Response(
-        status_code=200,
-        headers={"Location": location, "X-GUploader-UploadID": session.name},
-    )
+    return _session_reply(200, session, "Location", location)
 
 
 def _incomplete(session: UploadSession) -> Response:
     """308: which bytes are safe. The header is left out where there are none."""
-    headers = {"X-GUploader-UploadID": session.name}
-    if session.received:
-        headers["Range"] = f"bytes=0-{session.received - 1}"
-    return Response(status_code=308, headers=headers)
+    if not session.received:
+        return _session_reply(308, session)
+    return _session_reply(308, session, "Range", f"bytes=0-{session.received - 1}")
+
+
+def _session_reply(
+    status: int, session: UploadSession, header: str = "", value: str = ""
+) -> Response:
+    response = Response(status_code=status, headers={"X-GUploader-UploadID": session.name})
+    if header:
+        response.raw_headers.append((_AsSpelled(header.encode()), value.encode("latin-1")))
+    return response
+
+
+class _AsSpelled(bytes):
+    """A header's name that goes out as it is written here.
+
+    TensorFlow looks for `Location` and `Range` letter by letter; Starlette's headers are lower
+    case, and Uvicorn sends each name's `lower()`.
+    """
+
+    __slots__ = ()
+
+    def lower(self) -> Self:
+        """Stays as it is."""
+        return self
 
 
 def _check_length(
