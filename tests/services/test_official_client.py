@@ -1,0 +1,58 @@
+"""The services as the unmodified google-cloud-aiplatform sees them, on both its transports."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent / "client_scripts"
+TRANSPORTS = ["grpc", pytest.param("rest", marks=pytest.mark.heavy)]
+
+
+def run_script(server, name: str, transport: str) -> dict:
+    script = SCRIPTS / f"{name}.py"
+    done = server.exec(sys.executable, "-W", "ignore", str(script), f"p-{transport}", transport)
+    results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert results, done.stdout[-2000:]
+    return json.loads(results[0].removeprefix("RESULT "))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_resources(server, transport):
+    result = run_script(server, "resources", transport)
+    assert result.pop("missing").endswith("was not found.")
+    assert "no such tag" in result.pop("unknown_tag")
+    assert result == {
+        "boards": [["two", "text", {"a": "b"}]],
+        "series": 22,
+        "points": [0.5, 1.5, 2.5],
+        "found": ["tag/7"],
+        "runs": [],
+        "boards_at_the_end": 0,
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_experiments(server, transport):
+    result = run_script(server, "experiments", transport)
+    frame = result.pop("frame")
+    assert [row["run_name"] for row in frame] == ["run-0", "run-1"]
+    assert [row["state"] for row in frame] == ["COMPLETE", "COMPLETE"]
+    assert [row["param.lr"] for row in frame] == [0.0, 0.1]
+    assert [row["metric.accuracy"] for row in frame] == [0.5, 0.75]
+    assert [row["metric.late"] for row in frame] == [None, 7]
+    assert [row["time_series_metric.loss"] for row in frame] == [pytest.approx(1 / 3)] * 2
+    assert [row["time_series_metric.odd"] for row in frame] == [None, None]
+    assert result == {
+        "inputs": ["gs://b/data"],
+        "outputs": ["gs://b/model"],
+        "matrix": [[1.0, 2.0], [3.0, 4.0]],
+        "curve": [1.0, 0.5, pytest.approx(1 / 3)],
+        "experiments": ["exp"],
+        "runs_after_deletion": ["run-1"],
+        "runs_without_board": ["run-1"],
+        "experiments_at_the_end": [],
+    }
