@@ -9,9 +9,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from tensordeck.settings import Settings
 
 
 def serve(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -36,6 +39,19 @@ def refused(*options: str, cwd: Path | None = None) -> str:
     assert done.stderr.startswith("tensordeck: ")
     assert done.stderr.count("\n") == 1
     return done.stderr
+
+
+def test_every_setting_has_an_option_and_a_variable():
+    from typer.main import get_command
+
+    from tensordeck.cli.app import application
+
+    command = get_command(application).commands["serve"]
+    offered = {parameter.name: parameter.envvar for parameter in command.params}
+
+    assert {field.name: f"TENSORDECK_{field.name.upper()}" for field in fields(Settings)} == {
+        name: variable for name, variable in offered.items() if name != "help"
+    }
 
 
 def test_it_says_where_it_is_and_how_to_use_it(fresh_server):
@@ -128,3 +144,57 @@ def test_a_settings_file_with_a_mistake_is_told(tmp_path, text):
     (tmp_path / "tensordeck.toml").write_text(text)
 
     assert "tensordeck.toml" in refused(cwd=tmp_path)
+
+
+@pytest.fixture
+def far_server(tmp_path):
+    """A server on all addresses, and an address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which address would be used
+        except OSError:
+            pytest.skip("this machine has no address besides loopback")
+        address = probe.getsockname()[0]
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tensordeck", "serve", "--data-dir", str(tmp_path / "data"),
+         "--host", "0.0.0.0", "--port", str(port), "--server-names", address],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "is ready" in process.stdout.readline()
+    yield tmp_path / "data", f"{address}:{port}"
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def test_a_program_on_another_machine_is_led_here_with_credentials(far_server, tmp_path):
+    data_dir, address = far_server
+    (tmp_path / "elsewhere").mkdir()
+    url = "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/tensorboards"
+    code = (
+        "import urllib.request, urllib.error\n"
+        f"try: urllib.request.urlopen('{url}')\n"
+        "except urllib.error.HTTPError as error: print(error.code)"
+    )
+
+    def run(scheme: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tensordeck", "exec", "--url", f"{scheme}://{address}"]
+        return subprocess.run(
+            [*command, *options, "--", sys.executable, "-c", code],
+            capture_output=True, text=True, check=False, cwd=tmp_path / "elsewhere",
+        )  # fmt: skip
+
+    owner = ("--credentials", str(data_dir / "credentials" / "owner.json"))
+    bundle = ("--ca", str(data_dir / "tls" / "bundle.pem"))
+    done = run("https", *owner, *bundle)
+    assert done.stdout == "401\n", done.stderr
+    for refused, way_out in (
+        (run("https", *owner), "--ca"),
+        (run("http", *owner, *bundle), "https://"),
+        (run("https", *bundle), "--credentials"),
+    ):
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert way_out in refused.stderr
+        assert refused.stderr.count("\n") == 1

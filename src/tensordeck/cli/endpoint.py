@@ -107,6 +107,7 @@ def require_answer(endpoint: Endpoint) -> None:
 
     Raises:
         Unavailable: If nothing answers, or something that is not a healthy Tensordeck does.
+        InvalidArgument: If the server does not talk without TLS to this machine.
         FailedPrecondition: If a file that callers need is missing.
     """
     secure = endpoint.url.startswith("https:")
@@ -128,6 +129,11 @@ def require_answer(endpoint: Endpoint) -> None:
             status = connection.makefile("rb").readline(256).split()
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            raise Unavailable(
+                f"The certificate of {endpoint.url} is not trusted: name a copy of the server's "
+                f"tls/bundle.pem with --ca ({reason})."
+            ) from error
         start = "Start one with `tensordeck serve`" if endpoint.local else "Check --url"
         raise Unavailable(
             f"No server answers at {endpoint.url} ({reason}). {start}, "
@@ -135,6 +141,11 @@ def require_answer(endpoint: Endpoint) -> None:
         ) from error
     if len(status) < 2 or not status[0].startswith(b"HTTP/"):
         raise Unavailable(f"What answers at {endpoint.url} is not a Tensordeck server.")
+    if status[1] == b"426":
+        raise InvalidArgument(
+            f"The server at {endpoint.host}:{endpoint.port} wants TLS from other machines; "
+            f"write https:// instead of {endpoint.url}."
+        )
     if status[1] != b"200":
         raise Unavailable(
             f"The server at {endpoint.url} does not take calls now "

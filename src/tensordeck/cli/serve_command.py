@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from tensordeck.server import Running
 
 __all__ = ["serve"]
-
-_NETWORK: Final = "Network"
-_OPERATION: Final = "Operation"
 
 
 def serve(
@@ -54,6 +51,14 @@ def serve(
             envvar="TENSORDECK_SERVER_NAMES",
             metavar="NAME,...",
             help="Further host names that the server's certificate must cover.",
+        ),
+    ] = None,
+    plaintext_networks: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TENSORDECK_PLAINTEXT_NETWORKS",
+            metavar="NETWORK,...",
+            help="Networks whose callers may come without TLS, e.g. a load balancer's 10.0.0.0/8.",
         ),
     ] = None,
     upstream_proxy: Annotated[
@@ -96,6 +101,7 @@ def serve(
             "object_store": object_store,
             "public_url": public_url,
             "server_names": server_names,
+            "plaintext_networks": plaintext_networks,
             "upstream_proxy": upstream_proxy,
             "log_level": log_level,
             "drain_seconds": drain_seconds,
