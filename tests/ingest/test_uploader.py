@@ -4,6 +4,7 @@ import logging
 import shutil
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -260,6 +261,21 @@ def test_following_outlives_the_server(fresh_server, logdir, follow):
     following.end()
 
     assert Reader(target).scalars("outage") == {"a": {"loss": numbered([0, 1, 2, 3, 4] * 2)}}
+
+
+def test_several_uploads_of_one_directory_at_once(logdir, target, reader, tmp_path):
+    for name in "abcd":
+        write(logdir / name, range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        uploads = [
+            pool.submit(upload, logdir, "race", target, positions=tmp_path / f"positions-{number}")
+            for number in range(4)
+        ]
+        points = [one.result().points for one in uploads]
+
+    assert points == [200] * 4
+    assert reader.scalars("race") == {name: {"loss": numbered(range(50))} for name in "abcd"}
 
 
 def test_a_copied_directory_is_a_new_one(logdir, tmp_path, target, reader, positions):

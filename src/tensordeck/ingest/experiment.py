@@ -79,30 +79,12 @@ class Experiment:
 
     def add_runs(self, names: Iterable[str]) -> None:
         """Makes the runs that do not exist yet."""
-        missing = [name for name in names if name not in self.runs]
-        taken = {run.name.rpartition("/")[2] for run in self.runs.values()}
-        create = protos.message("CreateTensorboardRunRequest")
-        requests = []
-        for name in missing:
-            identifier = run_id(name, taken)
-            taken.add(identifier)
-            requests.append(
-                create(
-                    parent=self.name,
-                    tensorboard_run={"display_name": name},
-                    tensorboard_run_id=identifier,
-                )
-            )
-        for part in _parts(requests, _CREATED_PER_REQUEST):
-            reply = self._connection.call(
-                "BatchCreateTensorboardRuns",
-                protos.message("BatchCreateTensorboardRunsRequest")(
-                    parent=self.name, requests=part
-                ),
-                "BatchCreateTensorboardRunsResponse",
-            )
-            for run in reply.tensorboard_runs:
-                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), True)
+        wanted = list(names)
+        try:
+            self._create_runs(wanted)
+        except errors.AlreadyExists:  # another uploader was faster
+            self._load_runs()
+            self._create_runs(wanted)
 
     def load_series(self, run: Run) -> None:
         """Reads which series a run has already."""
@@ -155,11 +137,38 @@ class Experiment:
                     "GetTensorboardExperiment", get, "TensorboardExperiment"
                 )
 
+    def _create_runs(self, names: list[str]) -> None:
+        taken = {run.name.rpartition("/")[2] for run in self.runs.values()}
+        create = protos.message("CreateTensorboardRunRequest")
+        requests = []
+        for name in names:
+            if name not in self.runs:
+                identifier = run_id(name, taken)
+                taken.add(identifier)
+                requests.append(
+                    create(
+                        parent=self.name,
+                        tensorboard_run={"display_name": name},
+                        tensorboard_run_id=identifier,
+                    )
+                )
+        for part in _parts(requests, _CREATED_PER_REQUEST):
+            reply = self._connection.call(
+                "BatchCreateTensorboardRuns",
+                protos.message("BatchCreateTensorboardRunsRequest")(
+                    parent=self.name, requests=part
+                ),
+                "BatchCreateTensorboardRunsResponse",
+            )
+            for run in reply.tensorboard_runs:
+                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), True)
+
     def _load_runs(self) -> None:
         request = protos.message("ListTensorboardRunsRequest")(parent=self.name, page_size=1000)
         for page in self._connection.pages("ListTensorboardRuns", request):
             for run in page.tensorboard_runs:
-                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), False)
+                known = Run(run.name, _time_text(run.create_time), False)
+                self.runs.setdefault(run.display_name, known)
 
     def _add_series(self, points: Iterable[tuple[str, Series]]) -> None:
         """Makes the series that do not exist yet; sorts out those that can't be written."""
