@@ -11,7 +11,7 @@ float32, for values that are exact in it, as frameworks compute them. Every code
 same 64 bits, NaN payloads included.
 
 Measured on 8,192 points at 10 Hz (bytes a point, steps + wall + value): pcodec 4.0 for float32
-noise and 7.6 for float64 noise, zstd over shuffled bytes 6.3 and 9.6 (`benchmarks/codecs.py`).
+noise and 7.6 for float64 noise, zstd over shuffled bytes 6.3 and 9.6 .
 """
 
 import struct
