@@ -210,10 +210,10 @@ def test_renaming_and_deleting_show_at_once(house, owner):
         catalog.create(Run(name=f"{name}/runs/{run}", display_name=run))
     path = house.path(name) + "data/"
     assert owner.get(path + "runs").json() == ["a", "b"]
-    catalog.update(Run, f"{name}/runs/a", lambda run: replace(run, display_name="α 🙂"))
-    assert owner.get(path + "runs").json() == ["α 🙂", "b"]
+    catalog.update(Run, f"{name}/runs/a", lambda run: replace(run, display_name="ü 🙂"))
+    assert owner.get(path + "runs").json() == ["ü 🙂", "b"]
     catalog.delete(Run, f"{name}/runs/b")
-    assert owner.get(path + "runs").json() == ["α 🙂"]
+    assert owner.get(path + "runs").json() == ["ü 🙂"]
     catalog.update(Experiment, name, lambda e: replace(e, description="second"))
     assert owner.get(path + "environment").json()["experiment_description"] == "second"
     catalog.delete(Experiment, name)
