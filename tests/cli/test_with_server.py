@@ -305,6 +305,31 @@ def test_what_is_uploaded_can_be_exported(cli, instance, logs, tmp_path, monkeyp
     assert [json.loads(line)["step"] for line in out.read_text().splitlines()] == list(range(20))
 
 
+def test_following_ends_with_ctrl_c_and_brings_what_is_there(server, cli, instance, logs, tmp_path):
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    following = subprocess.Popen(
+        [
+            sys.executable, "-m", "tensordeck", "upload", str(logs), "--experiment", "live",
+            "--tensorboard", instance, "--follow", "--data-dir", str(server.data_dir),
+        ],
+        stdout=subprocess.PIPE, text=True, env=environ,
+    )  # fmt: skip
+    out = tmp_path / "rows.csv"
+
+    def rows() -> int:
+        status, _, _ = cli("export", f"{instance}/experiments/live", "-o", str(out))
+        return len(out.read_text().splitlines()) - 1 if status == 0 else 0
+
+    deadline = time.monotonic() + 120
+    while rows() < 40:
+        assert time.monotonic() < deadline
+    following.send_signal(signal.SIGINT)
+
+    said = following.communicate(timeout=60)[0]
+    assert following.returncode == 0
+    assert said.startswith("40 points of 2 runs uploaded to ")
+
+
 def test_export_can_go_to_a_pipe(server, cli, instance, logs, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert cli("upload", str(logs), "--experiment", "e", "--tensorboard", instance)[0] == 0

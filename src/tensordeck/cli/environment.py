@@ -25,6 +25,10 @@ REMOVED: Final = (
     "no_grpc_proxy",
     # gcsfs would try gRPC at that host, and stall for a minute.
     "STORAGE_EMULATOR_HOST",
+    # Google's libraries would call other hosts than those we answer for.
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "GOOGLE_API_USE_MTLS_ENDPOINT",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
     # gcloud prefers each to what we set.
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM",
     "CLOUDSDK_AUTH_ACCESS_TOKEN",
@@ -77,6 +81,8 @@ def child_environment(
         **dict.fromkeys(_CA_VARIABLES, bundle),
         "GOOGLE_APPLICATION_CREDENTIALS": str(endpoint.credentials),
         "FSSPEC_GS": '{"session_kwargs":{"trust_env":true}}',  # gcsfs ignores proxies otherwise
+        # gcsfs would ask a gRPC service first whether a bucket is one with real folders.
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         "NO_GCE_CHECK": "true",
         "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(endpoint.credentials),
         # A configuration of its own: the user's account and cached tokens stay untouched, and
