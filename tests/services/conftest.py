@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,6 +128,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = open_store(Settings(data_dir=tmp_path_factory.mktemp("store")))
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def api_factory(store: Store) -> Callable[[str], Api]:
+    return lambda place: make_api(store, place)
 
 
 @pytest.fixture

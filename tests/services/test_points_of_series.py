@@ -111,6 +111,9 @@ class TestRefusals:
             api("WriteTensorboardRunData", **write_request(run, "nope", ONE))
         with pytest.raises(errors.NotFound, match=re.escape(f"{run}x")):
             api("WriteTensorboardRunData", **write_request(f"{run}x", "nope", ONE))
+        experiment = run.partition("/runs/")[0] + "x"
+        with pytest.raises(errors.NotFound, match=re.escape(experiment)):
+            api("WriteTensorboardExperimentData", tensorboard_experiment=experiment)
 
     def test_another_kind_of_value(self, api):
         series = api.series()

@@ -17,7 +17,7 @@ from tensordeck.services.call import Call
 from tensordeck.services.collection import Backing, Collection
 from tensordeck.services.series_keys import RunKeys
 from tensordeck.store.contract import SeriesPoints
-from tensordeck.store.resources import ValueType
+from tensordeck.store.resources import Experiment, ValueType
 
 POINTS_LIMIT: Final = 5000
 """Points that one WriteTensorboardRunDataRequest may hold (public reference)."""
@@ -41,6 +41,8 @@ class DataWrite(Collection):
         experiment, runs = decode_experiment_write(data)
         names.parse(experiment, names.EXPERIMENT, "tensorboard_experiment")
         call.authorize(experiment)
+        if not runs:  # nothing to write to, but the name must be right all the same
+            self._catalog.get(Experiment, experiment)
         below = experiment + "/runs/"
         for run in runs:
             if not run.run_name.startswith(below):
