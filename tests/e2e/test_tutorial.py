@@ -9,7 +9,9 @@ import gzip
 import json
 import shutil
 import struct
+import sys
 import threading
+from pathlib import Path
 from urllib.error import HTTPError
 
 import numpy as np
@@ -227,7 +229,9 @@ def test_clean_up_gives_everything_back(fresh_reader):
     reader.upload(logs, "another-experiment")
     full = disk_use(reader.server.data_dir)
     bucket = reader.api("GET", f"/v1/{reader.instance}")["blobStoragePathPrefix"]
-    assert len(reader.api("GET", f"/storage/v1/b/{bucket}/o")["items"]) == 2 * (10 + 1 + 1)
+    assert len(reader.api("GET", f"/storage/v1/b/{bucket}/o")["items"]) == 2 * (
+        10 + 1
+    )  # width and height are one blob
 
     reader.run(reader.script("clean_up.py", before=CLEAN_UP.replace("PROJECT", reader.project)))
 
@@ -258,7 +262,8 @@ def disk_use(folder):
 def upload_one_shot(reader, logdir, experiment):
     """Uploads with the official command."""
     reader.run(
-        *("tb-gcp-uploader", "--one_shot=True", "--logdir", logdir),
+        *(Path(sys.executable).with_name("tb-gcp-uploader"), "--one_shot=True"),
+        *("--logdir", logdir),
         *("--tensorboard_resource_name", reader.instance, "--experiment_name", experiment),
     )
 

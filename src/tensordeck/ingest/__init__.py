@@ -1,0 +1,1 @@
+"""Event files to time series and back: reading, uploading, exporting; the wire form of writes."""
