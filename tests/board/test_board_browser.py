@@ -1,13 +1,16 @@
 """Boards in a real browser: charts are drawn, nothing complains, points appear by themselves."""
 
+import io
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from board_logs import load_logs, write_everything, write_graph
+from PIL import Image
 
 from tensordeck.access import SESSION_COOKIE
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
@@ -95,6 +98,16 @@ class Window:
     def see(self, selector):
         self.page.locator(selector).first.wait_for(state="visible")
 
+    def see_lines(self):
+        """Waits until the first Time Series chart holds lines: coloured pixels, not only a grid."""
+        chart = self.page.locator("scalar-card-component line-chart").first
+        deadline = time.monotonic() + WAIT / 1000
+        while time.monotonic() < deadline:
+            pixels = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("HSV"))
+            if (pixels[:, :, 1] > 60).sum() > 50:
+                return
+        raise AssertionError("no line was drawn")
+
     def picture(self, name):
         if PICTURES:
             self.page.wait_for_load_state("networkidle")
@@ -126,6 +139,8 @@ def window(browser, house):
 def test_every_tab_draws_an_experiment(window, house, experiments, tab):
     window.open(house.path(experiments[0]), tab)
     window.see(TABS[tab])
+    if tab == "timeseries":
+        window.see_lines()
     window.picture(tab)
 
 
@@ -136,6 +151,7 @@ def test_every_tab_draws_a_comparison(window, house, experiments, tab):
     if tab == "timeseries":
         window.see("runs-data-table >> text=small")
         window.see("runs-data-table >> text=large")
+        window.see_lines()
     elif tab not in ("graphs", "hparams"):
         window.see(r"text=/\[1\] small\/train/")
         window.see(r"text=/\[2\] large\/train/")

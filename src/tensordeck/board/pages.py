@@ -149,7 +149,7 @@ def _missing(member: Member) -> Problem:
             ),
             Step(
                 "Or from Python",
-                "With the official client, under `tensordeck exec`:",
+                "With the official client; run the program with tensordeck exec:",
                 f"from google.cloud import aiplatform\n\n"
                 f'aiplatform.init(project="{name.project}", location="{name.location}")\n'
                 f"aiplatform.upload_tb_log(\n"
