@@ -68,6 +68,9 @@ def matches(catalog: Catalog, kind: type[Resource], parent: str, text: str) -> s
         ('create_time >= "2020-01-01T00:00:00.5+00:00"', "b c"),
         ('create_time = "2020-01-01T01:00:00+01:00"', "a"),
         ('create_time > "1970-01-01T00:00:00Z" AND create_time < "2020-01-01T00:00:01Z"', "a"),
+        ('create_time < "2020-01-01T00:00:00.0000001Z"', "a"),
+        ('create_time >= "2020-01-01T00:00:00.0000001Z"', "b c"),
+        ('create_time = "2020-01-01T00:00:00.0000001Z"', ""),
         ("run_count = 0", "a b c"),
         ("run_count > 0", ""),
         ("is_default=true OR labels.team=red", "a b"),
@@ -365,9 +368,9 @@ COMPARISONS = st.one_of(
 
 
 @settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-@given(contexts=st.lists(CONTEXTS, max_size=4), tree=filters(COMPARISONS))
+@given(contexts=st.lists(CONTEXTS, min_size=1, max_size=4), tree=filters(COMPARISONS))
 @example(
     contexts=[Context(name="", metadata={"a": {"a": True}})],
     tree=Not(Comparison(("metadata", "a", "a"), "=", ("true",))),
