@@ -27,8 +27,8 @@ from tensordeck.store.contract import ScalarColumns
 Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.intp]
 
-_PADDING: Final = bytes(16)
-"""Lets eight bytes be loaded from any offset."""
+_PADDING: Final = bytes(288)
+"""Lets eight bytes be loaded from any offset that a point's lengths, a byte each, may lead to."""
 _HEAD_MASK: Final = np.uint64(0x808080FF00FF00FF)
 _HEAD: Final = np.uint64(0x80808008000A001A)
 _CONTINUED: Final = np.array(
@@ -39,6 +39,12 @@ _KEPT: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 _HIGH_BITS: Final = np.uint64(0x8080808080808080)
 _SCALAR: Final = np.uint64(0x09091A)
 _LONGEST_WALL: Final = 12
+_ALL: Final = 2**64 - 1
+_NANOS_TAG: Final = np.array([*[_ALL] * 6, 0, _ALL, *[0xFF0000] * 5], np.uint64)
+"""By the wall time's length: where the nanos' tag must be; `_ALL`, which never fits, if there is no
+such length."""
+_STEP_TAG: Final = np.array([0, _ALL, *[0xFF] * 8], np.uint64)
+"""By the step's length and one: the same for its tag."""
 
 
 class Region(NamedTuple):
@@ -64,7 +70,7 @@ def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | No
         Columns in the order of the regions, or None when some point has another form.
     """
     padded = data + _PADDING
-    words: Words = np.ndarray((len(data) + 9,), np.dtype("<u8"), padded, strides=(1,))
+    words: Words = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded, strides=(1,))
     spans = _guess_spans(padded, words, regions) or _walk_spans(data, words, regions)
     if spans is None:
         return None
@@ -87,7 +93,7 @@ class _Spans(NamedTuple):
 
 def _guess_spans(padded: bytes, words: Words, regions: list[Region]) -> _Spans | None:
     """Takes every `1a 09 09` for the scalar that ends a point."""
-    tags = np.flatnonzero(np.frombuffer(padded, np.uint8, len(words) - 3) == 0x1A)
+    tags = np.flatnonzero(np.frombuffer(padded, np.uint8) == 0x1A)
     scalars = tags[(words[tags] & np.uint64(0xFFFFFF)) == _SCALAR]
     if not len(scalars):
         return None
@@ -132,47 +138,37 @@ def _decode(
     words: Words, starts: Indices, scalars: Indices, ends: Indices
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
     """Decodes points at known offsets, or returns None unless every byte is as expected."""
-    head = words[starts]
-    if ((head & _HEAD_MASK) != _HEAD).any():
-        return None
-    after = words[starts + 8]
-    wall_length = (head >> np.uint64(24) & np.uint64(0xFF)).astype(np.intp)
+    head, after = words[starts], words[starts + 8]
+    wall_length = (head >> np.uint64(24) & np.uint64(0xFF)).view(np.int64)
     step_at = starts + 4 + wall_length
-    step_length = scalars - step_at - 1
-    if (
-        ((after & np.uint64(0x8080)) != np.uint64(0x80)).any()
-        or (wall_length > _LONGEST_WALL).any()
-        or (step_length < -1).any()
-        or (step_length > 8).any()
-    ):
+    step_length = scalars - step_at - 1  # -1 when the field is absent
+    if wall_length.max() > _LONGEST_WALL or step_length.min() < -1 or step_length.max() > 8:
         return None
 
-    nanos_length = wall_length - 7
-    has_nanos = nanos_length > 0
-    nanos = after >> np.uint64(24) & _KEPT[np.maximum(nanos_length, 0)]
-    has_step = step_length > 0
-    step = words[step_at + 1] & _KEPT[np.maximum(step_length, 0)]
+    nanos_length = np.maximum(wall_length - 7, 0)
+    nanos = after >> np.uint64(24) & _KEPT[nanos_length]
+    varint_length = np.maximum(step_length, 0)
+    step = words[step_at + 1] & _KEPT[varint_length]
+    wrong = (head & _HEAD_MASK) ^ _HEAD
+    wrong |= (after & np.uint64(0x8080)) ^ np.uint64(0x80)
+    wrong |= (after ^ np.uint64(0x100000)) & _NANOS_TAG[wall_length]
+    wrong |= (nanos & _HIGH_BITS) ^ _CONTINUED[nanos_length]
+    wrong |= (words[step_at] ^ np.uint64(0x10)) & _STEP_TAG[step_length + 1]
+    wrong |= (step & _HIGH_BITS) ^ _CONTINUED[varint_length]
     whole = ends - scalars == 11
-    if (
-        ((wall_length != 6) & ~has_nanos).any()
-        or (has_nanos & ((after >> np.uint64(16) & np.uint64(0xFF)) != 0x10)).any()
-        or ((nanos & _HIGH_BITS) != _CONTINUED[np.maximum(nanos_length, 0)]).any()
-        or (step_length == 0).any()
-        or (has_step & ((words[step_at] & np.uint64(0xFF)) != 0x10)).any()
-        or ((step & _HIGH_BITS) != _CONTINUED[np.maximum(step_length, 0)]).any()
-        or (~whole & ((words[scalars] & np.uint64(0xFFFF)) != 0x1A)).any()
-    ):
+    values = words[scalars + 3]
+    if not whole.all():
+        wrong |= np.where(whole, 0, (words[scalars] & np.uint64(0xFFFF)) ^ np.uint64(0x1A))
+        values = np.where(whole, values, 0)
+    if wrong.any():
         return None
 
     seconds = _join(head >> np.uint64(40) | (after & np.uint64(0xFFFF)) << np.uint64(24))
     nanos = _join(nanos)
     # 9_223_372_036 is the last whole second that int64 nanoseconds hold.
-    if (nanos > 999_999_999).any() or (seconds >= 9_223_372_036).any():
+    if nanos.max() > 999_999_999 or seconds.max() >= 9_223_372_036:
         return None
     wall_ns = (seconds * np.uint64(10**9) + nanos).view(np.int64)
-    values = words[scalars + 3]
-    if not whole.all():
-        values = np.where(whole, values, np.uint64(0))
     return _join(step).view(np.int64), wall_ns, values.view(np.float64)
 
 

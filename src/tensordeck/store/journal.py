@@ -60,9 +60,9 @@ def encode_row(chunks: Sequence[tuple[int, ScalarColumns]]) -> bytes:
     columns = [points for _, points in chunks]
     counts = [points.steps.size for points in columns]
     total = sum(counts)
-    steps = b"".join([points.steps.data for points in columns])
-    wall_ns = b"".join([points.wall_ns.data for points in columns])
-    values = b"".join([points.values.data for points in columns])
+    steps = b"".join([points.steps.tobytes() for points in columns])
+    wall_ns = b"".join([points.wall_ns.tobytes() for points in columns])
+    values = b"".join([points.values.tobytes() for points in columns])
     if not len(steps) == len(wall_ns) == len(values) == 8 * total:
         raise TypeError("Columns must have 64-bit words and one length.")
     forms, bases, content = _shorten(steps, wall_ns, values, total)
