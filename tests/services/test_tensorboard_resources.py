@@ -189,12 +189,24 @@ class TestUpdate:
         )
         assert dict(updated.labels) == {"a": "9"}
 
-    def test_an_unknown_path_is_refused_by_name(self, api):
-        with pytest.raises(errors.InvalidArgument, match="colour"):
+    def test_a_path_goes_into_a_message(self, api):
+        key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+        updated = api(
+            "UpdateTensorboard",
+            tensorboard={"name": api.board(), "encryption_spec": {"kms_key_name": key}},
+            update_mask={"paths": ["encryptionSpec.kmsKeyName"]},
+        )
+        assert updated.encryption_spec.kms_key_name == key
+
+    @pytest.mark.parametrize(
+        "path", ["colour", "display_name.x", "encryption_spec.colour", "", ".", "labels2.x"]
+    )
+    def test_an_unknown_path_is_refused_by_name(self, api, path):
+        with pytest.raises(errors.InvalidArgument, match=re.escape(f'names "{path}"')):
             api(
                 "UpdateTensorboard",
                 tensorboard={"name": api.board()},
-                update_mask={"paths": ["colour"]},
+                update_mask={"paths": [path]},
             )
 
     def test_output_only_paths_are_ignored(self, api):

@@ -6,10 +6,12 @@ Paths come in snake_case (gRPC, gcloud) and in camelCase (REST); both are unders
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.names import shown
+
+_STRUCT: Final = "google.protobuf.Struct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _copy_below(current: Any, given: Any, name: str, key: str) -> None:
     """Copies one label, one metadata key, or one field of a nested message."""
     field = current.DESCRIPTOR.fields_by_name[name]
     target, source = getattr(current, name), getattr(given, name)
-    if field.message_type.full_name == "google.protobuf.Struct":
+    if field.message_type.full_name == _STRUCT:
         target.fields.pop(key, None)
         if key in source.fields:
             target.fields[key].CopyFrom(source.fields[key])
@@ -109,22 +111,22 @@ def _copy_below(current: Any, given: Any, name: str, key: str) -> None:
 
 
 def _field(descriptor: Any, path: str, which: str) -> str:
-    """The path in snake_case, if the message has such a field."""
-    name, _, rest = path.partition(".")
-    snake = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
-    field = descriptor.fields_by_name.get(snake)
-    unknown = field is None or (rest and field.message_type is None)
-    if not unknown and rest:
-        kind = field.message_type
-        free = kind.GetOptions().map_entry or kind.full_name == "google.protobuf.Struct"
-        if free:
-            return f"{snake}.{rest.strip('`')}"
-        below = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), rest)
-        unknown = field.is_repeated or below not in kind.fields_by_name
-        rest = below
-    if unknown:
-        raise InvalidArgument(
-            f"`{which}` names {shown(path)}, which {descriptor.name} does not have. "
-            f"It has: {', '.join(sorted(descriptor.fields_by_name))}."
-        )
-    return f"{snake}.{rest}" if rest else snake
+    """The path in snake_case, if the message has such a field; keys of maps stay as they are."""
+    head, _, rest = path.partition(".")
+    name = _snake(head)
+    field = descriptor.fields_by_name.get(name)
+    below = field.message_type if field is not None else None
+    if field is not None and not rest:
+        return name
+    if below is not None and (below.GetOptions().map_entry or below.full_name == _STRUCT):
+        return f"{name}.{rest.strip('`')}"
+    if below is not None and not field.is_repeated and _snake(rest) in below.fields_by_name:
+        return f"{name}.{_snake(rest)}"
+    raise InvalidArgument(
+        f"`{which}` names {shown(path)}, which {descriptor.name} does not have. "
+        f"It has: {', '.join(sorted(descriptor.fields_by_name))}."
+    )
+
+
+def _snake(camel: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), camel)
