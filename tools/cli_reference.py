@@ -43,9 +43,7 @@ def commands() -> Iterator[str]:
 def refreshed(page: str) -> str:
     """The page with present help texts."""
     return BLOCK.sub(
-        lambda block: (
-            f"<!-- help: {block[1]} -->\n```text\n{help_of(block[1])}\n```\n<!-- end -->"
-        ),
+        lambda block: f"<!-- help: {block[1]} -->\n```text\n{help_of(block[1])}\n```\n<!-- end -->",
         page,
     )
 
