@@ -5,7 +5,6 @@ in the working directory, else from its default here.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -62,10 +61,7 @@ class Settings:
         Raises:
             InvalidArgument: If a value can't be read; the message names the setting and its source.
         """
-        try:
-            from_file = tomllib.loads(file.read_text()) if file.is_file() else {}
-        except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-            raise InvalidArgument(f"{file} can't be read: {error}") from error
+        from_file = _parsed(file) if file.is_file() else {}
         known = {field.name for field in fields(cls)}
         if unknown := sorted({key.replace("-", "_") for key in from_file} - known):
             raise InvalidArgument(f"{file}: unknown setting {', '.join(unknown)}.")
@@ -82,6 +78,17 @@ class Settings:
                     values[field.name] = _read(field.name, value, field.default, source)
                     break
         return cls(**values)
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    """Reads the TOML file."""
+    # `tensordeck exec` starts before every script: it should not wait for a parser it rarely needs.
+    import tomllib  # noqa: PLC0415
+
+    try:
+        return tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{file} can't be read: {error}") from error
 
 
 def _read(name: str, value: Any, default: Any, source: str) -> Any:

@@ -12,7 +12,6 @@ from typing import Final
 
 from tensordeck.cli import gcloud_config
 from tensordeck.cli.endpoint import Endpoint
-from tensordeck.cli.proxy_password import proxy_password
 
 __all__ = ["DEFAULT_PROJECT", "REMOVED", "child_environment"]
 
@@ -119,8 +118,11 @@ def proxy_url(endpoint: Endpoint) -> str:
     credential.
     """
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    secret = "" if endpoint.local else f"tensordeck:{proxy_password(endpoint.credentials)}@"
-    return f"http://{secret}{host}:{endpoint.port}"
+    if endpoint.local:
+        return f"http://{host}:{endpoint.port}"
+    from tensordeck.cli.proxy_password import proxy_password
+
+    return f"http://tensordeck:{proxy_password(endpoint.credentials)}@{host}:{endpoint.port}"
 
 
 def _bypass(environ: Mapping[str, str]) -> str:
