@@ -326,10 +326,8 @@ class TestStopping:
             session.get(f"https://localhost:{house.port}/", verify=str(house.files.bundle))
             with secure_channel(house, f"localhost:{house.port}") as channel, house.connect():
                 listener_of(channel)
-                start = time.monotonic()
-                house.stop_inner(20)
-                house.run(house.door.stop(20))
-                assert time.monotonic() - start < 10
+                house.stop_inner(100)
+                house.run(house.door.stop(100))  # `run` gives up long before
 
     def test_what_is_left_is_dropped_when_time_is_up(self, tmp_path):
         with open_house(tmp_path) as house, house.connect() as connection:
