@@ -163,7 +163,7 @@ def test_every_pytorch_summary_comes_back(with_instance):
     plugins = {s["plugin"] for run in stored.values() for s in run["series"].values()}
     assert plugins == {
         *("scalars", "histograms", "images", "text", "graphs", "hparams"),
-        *("pr_curves", "mesh", "custom_scalars"),
+        *("pr_curves", "mesh", "custom_scalars", "graph_tagged_run_metadata"),
     }
 
 
