@@ -38,6 +38,8 @@ from tensordeck.services.locations import LocationsService
 from tensordeck.services.metadata import MetadataService
 from tensordeck.services.operations import OperationsService
 from tensordeck.services.projects import ProjectsService
+from tensordeck.services.storage import StorageService
+from tensordeck.services.storage_sweeper import Sweeper
 from tensordeck.services.tensorboard import TensorboardService
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
@@ -156,6 +158,7 @@ class _Parts:
             ),
         ]
         self._door = Door(settings, upstreams, access.authenticate_proxy)
+        self._sweeper = Sweeper(StorageService(store))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, began: float) -> Running:
@@ -165,6 +168,7 @@ class _Parts:
         for server in self._http:
             await server.ready.wait()
         port = await self._door.start()
+        self._sweeper.start()
         url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
@@ -177,6 +181,7 @@ class _Parts:
     async def stop(self) -> None:
         """Takes no more calls, lets those in flight finish, then ends."""
         grace = self._settings.drain_seconds
+        self._sweeper.stop()
         for server in self._http:
             server.should_exit = True
         grpc_done = asyncio.to_thread(self._grpc.stop, grace)

@@ -1,5 +1,6 @@
 """The service without its transport: shortcuts, globs, uploads that a kill left half way."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tensordeck.errors import InvalidArgument, NotFound
+from tensordeck.errors import InvalidArgument, NotFound, Unavailable
 from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_attributes import NO_ATTRIBUTES, NO_CHECKSUMS
 from tensordeck.services.storage_conditions import UNCONDITIONAL
 from tensordeck.services.storage_glob import Glob
+from tensordeck.services.storage_sweeper import Sweeper
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
 from tensordeck.store.resources import UploadSession
@@ -162,3 +164,22 @@ def test_any_glob_compiles_or_is_refused(glob: str, name: str) -> None:
 def test_a_hostile_glob_is_quick() -> None:
     """Backtracking would take longer than the sun has."""
     assert not Glob("**a" * 300).matches("a" * 299 + "b" * 700)
+
+
+def test_the_sweeper_sweeps_until_it_is_stopped(tmp_path: Path) -> None:
+    swept = threading.Event()
+
+    class Counted(StorageService):
+        def sweep(self, older_than_s: float = 0) -> int:
+            super().sweep(older_than_s)
+            swept.set()
+            raise Unavailable("The disk is away.")  # which ends this sweep, not the sweeper
+
+    store = open_store(Settings(data_dir=tmp_path))
+    sweeper = Sweeper(Counted(store), first_s=0, period_s=0.01)
+    sweeper.start()
+    assert swept.wait(30)
+    swept.clear()
+    assert swept.wait(30)
+    sweeper.stop()
+    store.close()
