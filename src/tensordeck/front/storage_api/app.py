@@ -171,10 +171,10 @@ class StorageApp:
         return response
 
     async def _xml(self, request: Request) -> Response:
+        await to_thread.run_sync(self._authenticate, request)
         bucket, name = xml_names(request.scope)
         names = {"bucket": bucket, "object": name}
         if not bucket:
-            await to_thread.run_sync(self._authenticate, request)
             raise InvalidArgument("The path must be /BUCKET or /BUCKET/OBJECT.")
         permission = permission_of(request.method, name)
         caller = await to_thread.run_sync(self._allow, request, permission, names)
