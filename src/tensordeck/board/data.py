@@ -4,7 +4,7 @@ These are the addresses that the first page and every live refresh ask for. What
 to TensorBoard's own plugins (`board.tensorboard_app`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Final
@@ -131,7 +131,9 @@ class BoardData:
             lambda: time_series.time_series(self._points, listing, requests),
         )
 
-    def _keep(self, what: tuple[str, ...], accepted: str, make: Callable[[], bytes]) -> Response:
+    def _keep(
+        self, what: tuple[str, ...], accepted: str, make: Callable[[], Iterable[bytes]]
+    ) -> Response:
         encoding = "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else ""
         return self._kept.get((encoding, *what), lambda: data_reply(make(), encoding))
 

@@ -5,7 +5,7 @@ Format: `http_api.md` of TensorBoard's scalars plugin.
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import orjson
@@ -19,7 +19,7 @@ from tensordeck.names import shown
 from tensordeck.store.contract import Points, ScalarColumns
 from tensordeck.store.resources import ValueType
 
-__all__ = ["PLUGIN", "csv_of_series", "one_run", "scalar_series", "several_runs", "tags"]
+__all__ = ["PLUGIN", "by_run", "csv_of_series", "one_run", "scalar_series", "several_runs", "tags"]
 
 PLUGIN: Final = "scalars"
 
@@ -87,15 +87,25 @@ def csv_of_series(points: Points, listing: Listing, run: str, tag: str) -> bytes
     return text.getvalue().encode()
 
 
-def several_runs(points: Points, listing: Listing, runs: Collection[str], tag: str) -> bytes:
-    """`scalars_multirun`: one tag's rows, by run; runs that lack the tag are left out."""
+def several_runs(
+    points: Points, listing: Listing, runs: Collection[str], tag: str
+) -> Iterator[bytes]:
+    """`scalars_multirun`, in pieces: one tag's rows, by run; runs that lack it are left out."""
     found = read_columns(points, scalar_series(listing, frozenset(runs), (tag,)))
-    parts = [
-        orjson.dumps(run) + b":" + event_rows(displayed(by_tag[tag], downsampling.SCALARS))
-        for run, by_tag in found.items()
-        if tag in by_tag
-    ]
-    return b"{" + b",".join(parts) + b"}"
+    return by_run(found, tag, event_rows)
+
+
+def by_run(
+    found: dict[str, dict[str, ScalarColumns]], tag: str, form: Callable[[ScalarColumns], bytes]
+) -> Iterator[bytes]:
+    """A JSON object of one tag's points, cut to what is shown, by run: a piece for each run."""
+    separator = b"{"
+    for run, by_tag in found.items():
+        if tag in by_tag:
+            shown_points = displayed(by_tag[tag], downsampling.SCALARS)
+            yield separator + orjson.dumps(run) + b":" + form(shown_points)
+            separator = b","
+    yield b"{}" if separator == b"{" else b"}"
 
 
 def _one(points: Points, listing: Listing, run: str, tag: str) -> ScalarColumns:

@@ -3,12 +3,13 @@
 Format: `http_api.md` of TensorBoard's metrics plugin.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
 
-from tensordeck.board import downsampling, scalars
-from tensordeck.board.columns import displayed, event_objects
+from tensordeck.board import scalars
+from tensordeck.board.columns import event_objects
 from tensordeck.board.descriptions import readable, tag_descriptions
 from tensordeck.board.listing import Listing, SeriesByTag
 from tensordeck.errors import InvalidArgument
@@ -59,12 +60,19 @@ def needs_plugin(requests: list[dict[str, Any]]) -> bool:
     return any(request.get("plugin") in _PLUGINS[1:] for request in requests)
 
 
-def time_series(points: Points, listing: Listing, requests: list[dict[str, Any]]) -> bytes:
-    """`timeSeries`: a tag's points in all runs, for each request; scalars only."""
-    return b"[" + b",".join(_answer(points, listing, request) for request in requests) + b"]"
+def time_series(
+    points: Points, listing: Listing, requests: list[dict[str, Any]]
+) -> Iterator[bytes]:
+    """`timeSeries`, in pieces: a tag's points in all runs, for each request; scalars only."""
+    separator = b"["
+    for request in requests:
+        yield separator
+        yield from _answer(points, listing, request)
+        separator = b","
+    yield b"]" if requests else b"[]"
 
 
-def _answer(points: Points, listing: Listing, request: dict[str, Any]) -> bytes:
+def _answer(points: Points, listing: Listing, request: dict[str, Any]) -> Iterator[bytes]:
     plugin, tag = request.get("plugin"), request.get("tag")
     run, sample = request.get("run"), request.get("sample")
     answer: dict[str, Any] = {"plugin": plugin, "tag": tag}
@@ -74,15 +82,13 @@ def _answer(points: Points, listing: Listing, request: dict[str, Any]) -> bytes:
         answer["sample"] = sample
     if not isinstance(tag, str) or plugin != scalars.PLUGIN:
         answer["error"] = "Invalid plugin" if isinstance(tag, str) else "Missing tag"
-        return orjson.dumps(answer)
+        yield orjson.dumps(answer)
+        return
     runs = (run,) if isinstance(run, str) and run else None
     found = scalars.read_columns(points, scalars.scalar_series(listing, runs, (tag,)))
-    series = b",".join(
-        orjson.dumps(name) + b":" + event_objects(displayed(by_tag[tag], downsampling.SCALARS))
-        for name, by_tag in found.items()
-        if tag in by_tag
-    )
-    return orjson.dumps(answer)[:-1] + b',"runToSeries":{' + series + b"}}"
+    yield orjson.dumps(answer)[:-1] + b',"runToSeries":'
+    yield from scalars.by_run(found, tag, event_objects)
+    yield b"}"
 
 
 def _series(listing: Listing, plugin: str, kind: ValueType) -> SeriesByTag:
