@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any, Final
 
 import orjson
-from a2wsgi import WSGIMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tensordeck.board.address import BoardAddress
@@ -85,6 +84,8 @@ class TensorBoardApp:
     def _get(self) -> ASGIApp:
         with self._lock:
             if self._app is None:
+                from a2wsgi import WSGIMiddleware  # noqa: PLC0415 -- not at the server's start
+
                 plain: Any = _guarded(_build(self._store, self._listings))
                 middleware: Any = WSGIMiddleware(plain, workers=_WORKERS)
                 self._app = middleware
