@@ -32,7 +32,9 @@ _IDS: Final = {
     "time_series": re.compile(r"[a-z0-9][a-z0-9-]{0,127}"),
     "metadata": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.~-]{0,127}"),
 }
-BOARD_ID: Final = re.compile(r"projects\+[^+/,]+\+locations\+[^+/,]+\+tensorboards\+[^+/,]+\+experiments\+[^+/,]+")
+BOARD_ID: Final = re.compile(
+    r"projects\+[^+/,]+\+locations\+[^+/,]+\+tensorboards\+[^+/,]+\+experiments\+[^+/,]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
