@@ -129,7 +129,7 @@ def test_keras_callback(with_instance):
     stored = reader.read_back("keras")
     assert assert_same(stored, logged(logs)) > 20
     plugins = {s["plugin"] for run in stored.values() for s in run["series"].values()}
-    assert {"scalars", "histograms", "graphs"} <= plugins
+    assert {"scalars", "histograms", "graph_keras_model"} <= plugins
     assert {run["display_name"] for run in stored.values()} == {"train", "validation"}
 
 
@@ -146,7 +146,7 @@ def test_keras_callback_in_a_bucket(with_instance):
 
     written = logged(download(reader, logs))
     assert set(written) == {"train", "validation"}
-    assert {"scalars", "histograms", "graphs"} <= {s["plugin"] for s in written["train"].values()}
+    assert {"scalars", "histograms", "graph_keras_model"} <= {s["plugin"] for s in written["train"].values()}
 
 
 def test_every_pytorch_summary_comes_back(with_instance):
