@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 
 import numpy as np
 import pytest
-from event_values import assert_same, logged
+from tests.e2e.event_values import assert_same, logged
 from tensorboardX import SummaryWriter
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
@@ -146,7 +146,8 @@ def test_keras_callback_in_a_bucket(with_instance):
 
     written = logged(download(reader, logs))
     assert set(written) == {"train", "validation"}
-    assert {"scalars", "histograms", "graph_keras_model"} <= {s["plugin"] for s in written["train"].values()}
+    plugins = {series["plugin"] for series in written["train"].values()}
+    assert {"scalars", "histograms", "graph_keras_model"} <= plugins
 
 
 def test_every_pytorch_summary_comes_back(with_instance):
