@@ -16,8 +16,9 @@ from urllib.error import HTTPError
 
 import numpy as np
 import pytest
-from tests.e2e.event_values import assert_same, logged
 from tensorboardX import SummaryWriter
+
+from tests.e2e.event_values import assert_same, logged
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from reading_back import Reader, create_instance, target_of
 
 from tensordeck.ingest.connection import Target
+from tests.ingest.reading_back import Reader, create_instance, target_of
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-from sample_logs import points_of, write_everything
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
@@ -13,6 +12,7 @@ from tensorboardX import SummaryWriter
 from tensordeck.ingest.event_files import EventFile, is_event_file
 from tensordeck.ingest.log_directory import find_event_files, run_id
 from tensordeck.ingest.summaries import Series, SummaryDecoder, ValueType
+from tests.ingest.sample_logs import points_of, write_everything
 
 VALUE_TYPE = {
     summary_pb2.DATA_CLASS_SCALAR: ValueType.SCALAR,

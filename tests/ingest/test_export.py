@@ -11,13 +11,13 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_logs import write
 from tensorboardX import SummaryWriter
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument, NotFound
 from tensordeck.ingest.export import export
 from tensordeck.ingest.tables import COLUMNS, FORMATS, Rows, open_table
 from tensordeck.ingest.uploader import upload
+from tests.ingest.sample_logs import write
 
 VALUES = [1.5, -0.0, math.inf, -math.inf, math.nan]
 

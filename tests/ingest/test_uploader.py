@@ -9,8 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reading_back import Reader, create_instance, target_of
-from sample_logs import numbered, points_of, write, write_everything
 from tensorboardX import SummaryWriter
 
 from tensordeck import protos
@@ -20,6 +18,8 @@ from tensordeck.ingest.event_files import EventFile, is_event_file
 from tensordeck.ingest.log_directory import find_event_files
 from tensordeck.ingest.summaries import SummaryDecoder, ValueType
 from tensordeck.ingest.uploader import upload
+from tests.ingest.reading_back import Reader, create_instance, target_of
+from tests.ingest.sample_logs import numbered, points_of, write, write_everything
 
 
 def test_each_folder_becomes_a_run(logdir, target, reader, positions):
