@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 
 from tensordeck import errors
 
-__all__ = ["Message", "from_json", "message", "pack_any", "parse", "pool", "to_json"]
+__all__ = ["DecodeError", "Message", "from_json", "message", "pack_any", "parse", "pool", "to_json"]
 
 VERTEX: Final = "google.cloud.aiplatform.v1."
 _lock = threading.Lock()

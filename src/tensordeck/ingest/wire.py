@@ -20,7 +20,17 @@ from tensordeck.names import shown
 from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, ScalarColumns
 from tensordeck.store.resources import ValueType
 
-__all__ = ["RunWrite", "SeriesWrite", "decode_experiment_write", "decode_run_write"]
+__all__ = [
+    "FAST_FROM_BYTES",
+    "OtherForm",
+    "RunWrite",
+    "SeriesWrite",
+    "decode_experiment_write",
+    "decode_run_write",
+    "fields",
+    "read_plain_scalars",
+    "series_header",
+]
 
 FAST_FROM_BYTES: Final = 4_000
 """Below this, about 120 points, reading attributes costs less than numpy's calls."""
@@ -89,7 +99,7 @@ def decode_run_write(data: bytes) -> RunWrite:
     return _read_run(protos.parse("WriteTensorboardRunDataRequest", data))
 
 
-class _OtherForm(Exception):  # noqa: N818 -- no error: the protobuf library takes over
+class OtherForm(Exception):  # noqa: N818 -- no error: the protobuf library takes over
     """The bytes are not laid out in the usual form."""
 
 
@@ -97,14 +107,14 @@ def _fast_experiment(data: bytes) -> tuple[str, list[RunWrite]] | None:
     experiment = ""
     runs: list[tuple[int, int]] = []
     try:
-        for field, start, end in _fields(data, 0, len(data)):
+        for field, start, end in fields(data, 0, len(data)):
             if field == 0x0A:
                 experiment = data[start:end].decode()
             elif field == 0x12:
                 runs.append((start, end))
             else:
                 return None
-    except (_OtherForm, IndexError, UnicodeDecodeError):
+    except (OtherForm, IndexError, UnicodeDecodeError):
         return None
     result = _fast_runs(data, runs)
     return None if result is None else (experiment, result)
@@ -117,17 +127,17 @@ def _fast_runs(data: bytes, runs: list[tuple[int, int]]) -> list[RunWrite] | Non
     try:
         for run_start, run_end in runs:
             name, ids = "", list[str]()
-            for field, start, end in _fields(data, run_start, run_end):
+            for field, start, end in fields(data, run_start, run_end):
                 if field == 0x0A:
                     name = data[start:end].decode()
                 elif field == 0x12:
-                    series_id, points = _series_header(data, start, end)
+                    series_id, points = series_header(data, start, end)
                     ids.append(series_id)
                     regions.append(Region(points, end))
                 else:
                     return None
             headers.append((name, ids))
-    except (_OtherForm, IndexError, UnicodeDecodeError):
+    except (OtherForm, IndexError, UnicodeDecodeError):
         return None
     if not regions or (columns := read_scalars(data, regions)) is None:
         return None
@@ -138,8 +148,13 @@ def _fast_runs(data: bytes, runs: list[tuple[int, int]]) -> list[RunWrite] | Non
     ]
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yields (tag, start, end) of length-delimited fields."""
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yields (tag, start, end) of length-delimited fields with tags of one byte.
+
+    Raises:
+        OtherForm: If another kind of field is met.
+        IndexError: If the data end inside a field's head.
+    """
     while at < end:
         tag, length, at = data[at], data[at + 1], at + 2
         if length > 0x7F:
@@ -154,16 +169,20 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
                 shift += 7
         stop = at + length
         if tag & 7 != 2 or stop > end:
-            raise _OtherForm
+            raise OtherForm
         yield tag, at, stop
         at = stop
 
 
-def _series_header(data: bytes, at: int, end: int) -> tuple[str, int]:
-    """Reads `0a ID 10 01` and returns the id and where the points start."""
+def series_header(data: bytes, at: int, end: int) -> tuple[str, int]:
+    """Reads `0a ID 10 01` and returns the id and where the points start.
+
+    Raises:
+        OtherForm: If a series of scalars with points does not start like that.
+    """
     points = at + 4 + (length := data[at + 1])
     if data[at] != 0x0A or length > 0x7F or points >= end or data[points - 2 : points] != b"\x10\1":
-        raise _OtherForm
+        raise OtherForm
     return data[at + 2 : points - 2].decode(), points
 
 
@@ -175,15 +194,34 @@ def _read_run(run: Any) -> RunWrite:
 
 
 def _read_scalar_series(data: Sequence[Any]) -> list[SeriesWrite] | None:
-    """Reads series of plain scalars, or returns None if anything else is among them.
+    """Reads series of plain scalars, or returns None if anything else is among them."""
+    joined = read_plain_scalars(data)
+    if joined is None:
+        return None
+    points, bounds = joined
+    return [
+        SeriesWrite(
+            series.tensorboard_time_series_id,
+            ValueType.SCALAR,
+            ScalarColumns(points.steps[a:b], points.wall_ns[a:b], points.values[a:b]),
+        )
+        for series, (a, b) in zip(data, pairwise([0, *bounds]), strict=True)
+    ]
+
+
+def read_plain_scalars(data: Sequence[Any]) -> tuple[ScalarColumns, list[int]] | None:
+    """Reads TimeSeriesData messages of plain scalars into one set of columns.
 
     A call that logs one step holds a point for each of many series. Arrays are made for the call,
     not for each series: making one costs as much as reading a point.
+
+    Returns:
+        The columns, and where each series' points end in them; None if anything else is there.
     """
     steps: list[int] = []
     wall_ns: list[int] = []
     values: list[float] = []
-    bounds = [0]
+    bounds: list[int] = []
     for series in data:
         if series.value_type != _SCALAR:
             return None
@@ -198,16 +236,10 @@ def _read_scalar_series(data: Sequence[Any]) -> list[SeriesWrite] | None:
             wall_ns.append(seconds * _NANOS + nanos)
             values.append(point.scalar.value)
         bounds.append(len(steps))
-    all_steps, all_wall_ns = np.array(steps, np.int64), np.array(wall_ns, np.int64)
-    all_values = np.array(values, np.float64)
-    return [
-        SeriesWrite(
-            series.tensorboard_time_series_id,
-            ValueType.SCALAR,
-            ScalarColumns(all_steps[a:b], all_wall_ns[a:b], all_values[a:b]),
-        )
-        for series, (a, b) in zip(data, pairwise(bounds), strict=True)
-    ]
+    columns = ScalarColumns(
+        np.array(steps, np.int64), np.array(wall_ns, np.int64), np.array(values, np.float64)
+    )
+    return columns, bounds
 
 
 def _read_series(series: Any) -> SeriesWrite:

@@ -69,6 +69,24 @@ def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | No
     Returns:
         Columns in the order of the regions, or None when some point has another form.
     """
+    joined = read_joined_scalars(data, regions)
+    if joined is None:
+        return None
+    points, bounds = joined
+    return [
+        ScalarColumns(points.steps[a:b], points.wall_ns[a:b], points.values[a:b])
+        for a, b in pairwise([0, *bounds])
+    ]
+
+
+def read_joined_scalars(
+    data: bytes, regions: list[Region]
+) -> tuple[ScalarColumns, list[int]] | None:
+    """As `read_scalars`, with the points of all regions in one set of columns.
+
+    Returns:
+        The columns, and where each region's points end in them; or None.
+    """
     padded = data + _PADDING
     words: Words = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded, strides=(1,))
     spans = _guess_spans(padded, words, regions) or _walk_spans(data, words, regions)
@@ -77,9 +95,7 @@ def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | No
     columns = _decode(words, spans.starts, spans.scalars, spans.ends)
     if columns is None:
         return None
-    steps, wall_ns, values = columns
-    bounds = [0, *spans.bounds]
-    return [ScalarColumns(steps[a:b], wall_ns[a:b], values[a:b]) for a, b in pairwise(bounds)]
+    return ScalarColumns(*columns), spans.bounds
 
 
 class _Spans(NamedTuple):

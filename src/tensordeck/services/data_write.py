@@ -1,26 +1,25 @@
 """Writing points: the hot path of the service.
 
-A request is decoded to columns by `ingest.wire`, its series are found by remembered keys, and the
-columns go to the store as they are: no message object is made for a scalar point.
+Plain scalars, nearly all that is ever written, go through `services.scalar_writes`; what else a
+request may hold is decoded here by `ingest.wire`.
 """
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from tensordeck import names, protos
-from tensordeck.errors import InvalidArgument, NotFound
+from tensordeck.errors import NotFound
 from tensordeck.ingest.wire import RunWrite, decode_experiment_write, decode_run_write
-from tensordeck.names import shown
+from tensordeck.ingest.wire_group import Request
 from tensordeck.services.blob_points import merge_profiles, store_inline_blobs
 from tensordeck.services.call import Call
 from tensordeck.services.collection import Backing, Collection
+from tensordeck.services.scalar_writes import ScalarWrites
 from tensordeck.services.series_keys import RunKeys
+from tensordeck.services.write_rules import check_count, check_kind, check_within
 from tensordeck.store.contract import SeriesPoints
 from tensordeck.store.resources import Experiment, ValueType
-
-POINTS_LIMIT: Final = 5000
-"""Points that one WriteTensorboardRunDataRequest may hold (public reference)."""
 
 
 class DataWrite(Collection):
@@ -29,6 +28,7 @@ class DataWrite(Collection):
     def __init__(self, backing: Backing) -> None:
         super().__init__(backing)
         self._merging = threading.Lock()
+        self._scalars = ScalarWrites(self._points, self._keys)
 
     def write_tensorboard_experiment_data(self, data: bytes, call: Call) -> Any:
         """Writes points of several runs of one experiment, all or none.
@@ -38,24 +38,24 @@ class DataWrite(Collection):
                 holds another kind of value, or a run has more than 5000 points.
             NotFound: If a run or time series does not exist.
         """
-        experiment, runs = decode_experiment_write(data)
-        names.parse(experiment, names.EXPERIMENT, "tensorboard_experiment")
-        call.authorize(experiment)
-        if not runs:  # nothing to write to, but the name must be right all the same
-            self._catalog.get(Experiment, experiment)
-        below = experiment + "/runs/"
-        for run in runs:
-            if not run.run_name.startswith(below):
-                raise InvalidArgument(_other_experiment(experiment, run.run_name))
-        self._write(runs, "WriteTensorboardExperimentDataRequest", data)
+        if not self._scalars.write(Request(data, whole_experiment=True), call):
+            experiment, runs = decode_experiment_write(data)
+            names.parse(experiment, names.EXPERIMENT, "tensorboard_experiment")
+            call.authorize(experiment)
+            if not runs:  # nothing to write to, but the name must be right all the same
+                self._catalog.get(Experiment, experiment)
+            for run in runs:
+                check_within(experiment, run.run_name)
+            self._write(runs, "WriteTensorboardExperimentDataRequest", data)
         return protos.message("WriteTensorboardExperimentDataResponse")()
 
     def write_tensorboard_run_data(self, data: bytes, call: Call) -> Any:
         """Writes points of one run, all or none. Raises as the call for an experiment."""
-        run = decode_run_write(data)
-        names.parse(run.run_name, names.RUN, "tensorboard_run")
-        call.authorize(run.run_name)
-        self._write([run], "WriteTensorboardRunDataRequest", data)
+        if not self._scalars.write(Request(data, whole_experiment=False), call):
+            run = decode_run_write(data)
+            names.parse(run.run_name, names.RUN, "tensorboard_run")
+            call.authorize(run.run_name)
+            self._write([run], "WriteTensorboardRunDataRequest", data)
         return protos.message("WriteTensorboardRunDataResponse")()
 
     def _write(self, runs: Sequence[RunWrite], message: str, data: bytes) -> None:
@@ -116,28 +116,10 @@ def _add(batch: list[SeriesPoints], run: RunWrite, keys: RunKeys) -> bool:
         count = len(columns.steps)
         if not count:
             continue
-        if value_type is not series.value_type:
-            raise InvalidArgument(
-                f"{run.run_name}/timeSeries/{series.time_series_id} holds {value_type.name} "
-                f"points; the request's are {series.value_type.name}."
-            )
+        check_kind(run.run_name, series.time_series_id, value_type, series.value_type)
         blobs |= value_type is ValueType.BLOB_SEQUENCE
         total += count
         added.append(SeriesPoints(pk, run_pk, columns))
-    if total > POINTS_LIMIT:
-        raise InvalidArgument(
-            f"`time_series_data` of {run.run_name} holds {total} points; one request may write "
-            f"at most {POINTS_LIMIT} to a run. Split it."
-        )
+    check_count(run.run_name, total)
     batch.extend(added)
     return blobs
-
-
-def _other_experiment(experiment: str, run: str) -> str:
-    """Why a run can't be written: the official uploader meets this with a name used twice."""
-    return (
-        f"`tensorboard_run` {shown(run, 512)} does not belong to the `tensorboard_experiment` "
-        f"{experiment} of the request. Experiment names are unique in a project and region: if "
-        "the experiment was uploaded to another Tensorboard before, choose another name for it, "
-        "or upload it to that Tensorboard again."
-    )

@@ -15,12 +15,14 @@ Rules for all of it:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tensordeck.errors import TensordeckError
 from tensordeck.store.resources import Resource, ValueType
 
 if TYPE_CHECKING:
@@ -255,6 +257,23 @@ class SeriesPoints:
     columns: ScalarColumns | PayloadColumns
 
 
+@dataclass(slots=True)  # not frozen, as SeriesPoints
+class RunScalars:
+    """Scalar points to append to several series of one run; never changed once made.
+
+    Attributes:
+        run_pk: The run.
+        series_pks: Its series; one may come more than once.
+        counts: How many of the points belong to each, at least one.
+        columns: The points, series after series.
+    """
+
+    run_pk: int
+    series_pks: Sequence[int]
+    counts: Sequence[int]
+    columns: ScalarColumns
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesSummary:
     """What is known of a series without reading its points.
@@ -295,6 +314,19 @@ class Points(ABC):
         Raises:
             NotFound: If one of the runs was deleted.
             ResourceExhausted: If the disk is full.
+        """
+
+    @abstractmethod
+    def submit_scalars(
+        self, requests: Sequence[Sequence[RunScalars]]
+    ) -> "Future[list[TensordeckError | None]]":
+        """As `append` for several requests at once, without waiting.
+
+        Each request is written whole or not at all, whatever becomes of the others.
+
+        Returns:
+            A future that is done when the points are durable: what `append` would raise for each
+            request, or None where it was written. It fails with what stopped them all.
         """
 
     @abstractmethod
@@ -388,6 +420,7 @@ __all__ = [
     "Page",
     "PayloadColumns",
     "Points",
+    "RunScalars",
     "ScalarColumns",
     "SeriesPoints",
     "SeriesSummary",

@@ -22,7 +22,7 @@ import numpy as np
 
 from tensordeck.store.contract import Floats, Ints, ScalarColumns
 
-__all__ = ["Batch", "decode_rows", "encode_row", "in_step_order"]
+__all__ = ["Batch", "decode_rows", "encode_columns", "encode_row", "in_step_order"]
 
 _HEADER: Final = struct.Struct("<IIQBBB5xqq")
 _MAGIC: Final = 0x314A4454  # "TDJ1"
@@ -58,19 +58,38 @@ def encode_row(chunks: Sequence[tuple[int, ScalarColumns]]) -> bytes:
         chunks: (series_pk, points) in the order they came, none empty; a series may come twice.
     """
     columns = [points for _, points in chunks]
-    counts = [points.steps.size for points in columns]
+    return encode_columns(
+        [pk for pk, _ in chunks],
+        [points.steps.size for points in columns],
+        b"".join([points.steps.data for points in columns]),
+        b"".join([points.wall_ns.data for points in columns]),
+        b"".join([points.values.data for points in columns]),
+    )
+
+
+def encode_columns(
+    series_pks: Sequence[int], counts: Sequence[int], steps: bytes, wall_ns: bytes, values: bytes
+) -> bytes:
+    """As `encode_row`, of points that stand behind one another already.
+
+    Args:
+        series_pks: The series.
+        counts: The number of points of each, at least one.
+        steps: int64, series after series.
+        wall_ns: int64, the same.
+        values: float64, the same.
+
+    Raises:
+        TypeError: If the columns are not of one length.
+    """
     total = sum(counts)
-    steps = b"".join([points.steps.tobytes() for points in columns])
-    wall_ns = b"".join([points.wall_ns.tobytes() for points in columns])
-    values = b"".join([points.values.tobytes() for points in columns])
     if not len(steps) == len(wall_ns) == len(values) == 8 * total:
         raise TypeError("Columns must have 64-bit words and one length.")
     forms, bases, content = _shorten(steps, wall_ns, values, total)
-    keys = [pk for pk, _ in chunks]
     return b"".join(
         (
-            _HEADER.pack(_MAGIC, len(chunks), total, *forms, *bases),
-            struct.pack(f"<{2 * len(chunks)}q", *keys, *counts),
+            _HEADER.pack(_MAGIC, len(counts), total, *forms, *bases),
+            struct.pack(f"<{2 * len(counts)}q", *series_pks, *counts),
             *content,
         )
     )

@@ -7,6 +7,7 @@ lay what is not folded yet over the segments, in one read snapshot.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import (
     PayloadColumns,
     Points,
+    RunScalars,
     ScalarColumns,
     SeriesPoints,
     SeriesSummary,
@@ -25,7 +27,7 @@ from tensordeck.store.contract import (
 from tensordeck.store.database import Database
 from tensordeck.store.folder import Folder, Schedule
 from tensordeck.store.folding import Folding, fold_summary
-from tensordeck.store.journal import Batch, decode_rows, encode_row, in_step_order
+from tensordeck.store.journal import Batch, decode_rows, encode_columns, encode_row, in_step_order
 from tensordeck.store.merging import join_points
 from tensordeck.store.payload_rows import PackedPayloads
 from tensordeck.store.points_queries import SummaryRow
@@ -82,6 +84,15 @@ class SqlPoints(Points):
         self._folder.wait_for_room()
         self._database.write(lambda connection: _append(connection, rows, payloads))
         self._folder.written(sum(len(payload) for _, payload in rows))
+
+    def submit_scalars(
+        self, requests: Sequence[Sequence[RunScalars]]
+    ) -> "Future[list[errors.TensordeckError | None]]":
+        """See `Points.submit_scalars`."""
+        rows = [[(run.run_pk, _encode(run)) for run in request] for request in requests]
+        self._folder.wait_for_room()
+        self._folder.written(sum(len(payload) for request in rows for _, payload in request))
+        return self._database.submit(lambda connection: _append_all(connection, rows))
 
     def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         """See `Points.read_scalars`."""
@@ -155,13 +166,45 @@ def _append(
     """Writes one request."""
     alive = queries.existing_runs(connection, (run_pk for run_pk, _ in rows))
     if len(alive) < len(rows):
-        raise errors.NotFound(
-            "A run that this request writes to was deleted meanwhile; nothing was written."
-        )
+        raise _deleted()
     for run_pk, payload in rows:
         version = queries.insert_journal(connection, run_pk, payload)
         if run_pk in payloads:
             payload_rows.write(connection, payloads[run_pk], version)
+
+
+def _encode(run: RunScalars) -> bytes:
+    columns = run.columns
+    return encode_columns(
+        run.series_pks,
+        run.counts,
+        columns.steps.tobytes(),
+        columns.wall_ns.tobytes(),
+        columns.values.tobytes(),
+    )
+
+
+def _append_all(
+    connection: Connection, requests: Sequence[Sequence[tuple[int, bytes]]]
+) -> list[errors.TensordeckError | None]:
+    """Writes several requests, but for those with a run that is gone."""
+    runs = {run_pk for request in requests for run_pk, _ in request}
+    gone = runs - queries.existing_runs(connection, runs)
+    rows: list[tuple[int, bytes]] = []
+    outcomes: list[errors.TensordeckError | None] = []
+    for request in requests:
+        lost = bool(gone) and any(run_pk in gone for run_pk, _ in request)
+        outcomes.append(_deleted() if lost else None)
+        if not lost:
+            rows += request
+    queries.insert_journal_rows(connection, rows)
+    return outcomes
+
+
+def _deleted() -> errors.NotFound:
+    return errors.NotFound(
+        "A run that this request writes to was deleted meanwhile; nothing was written."
+    )
 
 
 def _journal(connection: Connection, series: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:

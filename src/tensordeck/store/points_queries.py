@@ -71,7 +71,8 @@ _INSERT_SEGMENT: Final = text(
     "INSERT INTO segments (series_pk, first_step, last_step, point_count, run_pk, data) "
     "VALUES (:series_pk, :first_step, :last_step, :point_count, :run_pk, :data)"
 )
-_INSERT_JOURNAL: Final = "INSERT INTO journal (run_pk, payload) VALUES (?, ?) RETURNING seq"
+_INSERT_JOURNAL_ROW: Final = "INSERT INTO journal (run_pk, payload) VALUES (?, ?)"
+_INSERT_JOURNAL: Final = f"{_INSERT_JOURNAL_ROW} RETURNING seq"
 
 
 def _nan(value: float | None) -> float:
@@ -153,6 +154,11 @@ def insert_journal(connection: Connection, run_pk: int, payload: bytes) -> int:
     """Appends a journal row; returns its `seq`."""
     row = _driver(connection).execute(_INSERT_JOURNAL, (run_pk, payload)).fetchone()
     return int(row[0])
+
+
+def insert_journal_rows(connection: Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+    """Appends several journal rows: (run_pk, payload)."""
+    _driver(connection).executemany(_INSERT_JOURNAL_ROW, rows)
 
 
 def delete_journal(connection: Connection, run_pk: int, through: int) -> int:

@@ -1,0 +1,149 @@
+"""Scalar writes of all callers, in groups: decoded together, keyed, and handed to the store.
+
+A training loop calls once a step and waits for the answer. Each caller's thread leaves its request
+here and sleeps; one thread takes whatever has come in the meantime. That way a busy server decodes
+and commits for many callers at once, and few threads compete for the interpreter.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Final, NamedTuple
+
+from tensordeck import errors, names
+from tensordeck.ingest.wire_group import Request, RunPoints, ScalarWrite, decode_together
+from tensordeck.services.call import Call
+from tensordeck.services.series_keys import RunKeys, SeriesKeys
+from tensordeck.services.write_rules import check_count, check_kind, check_within
+from tensordeck.store.contract import Points, RunScalars
+from tensordeck.store.resources import ValueType
+
+GROUP_LIMIT: Final = 64
+"""At most this many requests are decoded together."""
+
+
+class _Pending(NamedTuple):
+    request: Request
+    call: Call
+    written: "Future[bool]"
+
+
+class ScalarWrites:
+    """Writes requests that hold plain scalars.
+
+    Args:
+        points: Where they go.
+        keys: Keys of runs and series.
+    """
+
+    def __init__(self, points: Points, keys: SeriesKeys) -> None:
+        self._points = points
+        self._keys = keys
+        self._queue: queue.SimpleQueue[_Pending] = queue.SimpleQueue()
+        self._started = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def write(self, request: Request, call: Call) -> bool:
+        """Writes one request, if it is one of plain scalars.
+
+        Returns:
+            Whether it was written; if not, nothing was, and the request must go the general way.
+
+        Raises:
+            errors.TensordeckError: What is wrong with the request, or with the store.
+        """
+        if self._thread is None:
+            self._start()
+        written: Future[bool] = Future()
+        self._queue.put(_Pending(request, call, written))
+        return written.result()
+
+    def _start(self) -> None:
+        with self._started:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="scalar-writes", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            group = [self._queue.get()]
+            try:
+                while len(group) < GROUP_LIMIT:
+                    group.append(self._queue.get_nowait())
+            except queue.Empty:
+                pass
+            try:
+                self._write_group(group)
+            except BaseException as error:  # noqa: BLE001 -- handed to the callers; the thread lives on
+                for pending in group:
+                    if not pending.written.done():
+                        pending.written.set_exception(error)
+
+    def _write_group(self, group: Sequence[_Pending]) -> None:
+        ready: list[_Pending] = []
+        batches: list[list[RunScalars]] = []
+        decoded = decode_together([pending.request for pending in group])
+        for pending, write in zip(group, decoded, strict=True):
+            try:
+                batch = self._keyed(write, pending) if write and _is_plain(write) else None
+            except errors.TensordeckError as error:
+                pending.written.set_exception(error)
+                continue
+            if batch is None:
+                pending.written.set_result(False)
+            else:
+                ready.append(pending)
+                batches.append(batch)
+        if not ready:
+            return
+
+        def tell(done: "Future[list[errors.TensordeckError | None]]") -> None:
+            if (error := done.exception()) is not None:
+                for pending in ready:
+                    pending.written.set_exception(error)
+                return
+            for pending, refused in zip(ready, done.result(), strict=True):
+                # A run that is gone was deleted by another process, and perhaps made again: the
+                # general way looks the keys up anew.
+                pending.written.set_result(refused is None)
+
+        self._points.submit_scalars(batches).add_done_callback(tell)
+
+    def _keyed(self, write: ScalarWrite, pending: _Pending) -> list[RunScalars]:
+        """Checks a request and finds the store's keys of its series."""
+        if pending.request.whole_experiment:
+            names.parse(write.experiment, names.EXPERIMENT, "tensorboard_experiment")
+            pending.call.authorize(write.experiment)
+            for run in write.runs:
+                check_within(write.experiment, run.run_name)
+        else:
+            for run in write.runs:
+                names.parse(run.run_name, names.RUN, "tensorboard_run")
+                pending.call.authorize(run.run_name)
+        return [self._run_scalars(run) for run in write.runs]
+
+    def _run_scalars(self, run: RunPoints) -> RunScalars:
+        keys = self._keys.known(run.run_name)
+        try:
+            if keys is None:
+                keys = self._load(run)
+            found = [keys.series[series_id] for series_id in run.ids]
+        except KeyError:
+            keys = self._load(run)
+            found = [keys.series[series_id] for series_id in run.ids]
+        for series_id, (_, value_type) in zip(run.ids, found, strict=True):
+            if value_type is not ValueType.SCALAR:
+                check_kind(run.run_name, series_id, value_type, ValueType.SCALAR)
+        check_count(run.run_name, len(run.columns.steps))
+        return RunScalars(keys.pk, [pk for pk, _ in found], run.counts, run.columns)
+
+    def _load(self, run: RunPoints) -> RunKeys:
+        names.parse(run.run_name, names.RUN, "tensorboard_run")
+        return self._keys.load(run.run_name, set(run.ids))
+
+
+def _is_plain(write: ScalarWrite) -> bool:
+    """Whether every run has points; a request without any is not judged here."""
+    return bool(write.runs) and all(run.ids for run in write.runs)
