@@ -2,9 +2,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installation import Clock, Installation, new_installation
 
 from tensordeck.access import LocalAccess
+from tests.access.installation import Clock, Installation, new_installation
 
 
 @pytest.fixture

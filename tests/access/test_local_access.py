@@ -6,13 +6,13 @@ import stat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from installation import Clock, Installation, new_installation
 
 from tensordeck.access import Caller, GrantRefused, LocalAccess
 from tensordeck.access.permissions import PERMISSIONS
 from tensordeck.access.records import REMEMBER_SECONDS
 from tensordeck.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
 from tensordeck.front.methods import METHODS
+from tests.access.installation import Clock, Installation, new_installation
 
 OWNER = "owner@tensordeck.local"
 

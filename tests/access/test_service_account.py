@@ -11,11 +11,11 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from installation import START, Clock, Installation, new_installation
 
 from tensordeck.access import GrantRefused, LocalAccess
 from tensordeck.access.records import REMEMBER_SECONDS
 from tensordeck.errors import Unauthenticated
+from tests.access.installation import START, Clock, Installation, new_installation
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 VERTEX = "https://aiplatform.googleapis.com/"

@@ -4,7 +4,8 @@ import sys
 from types import ModuleType
 
 import pytest
-from board_house import open_house
+
+from tests.board.board_house import open_house
 
 # TensorBoard's and PyTorch's writers would import TensorFlow here for a file name (see
 # tensordeck.board.tensorboard_app): a minute that no test needs.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_logs import load_logs, write_everything, write_graph
 from PIL import Image
 
 from tensordeck.access import SESSION_COOKIE
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
 from tensordeck.store.resources import Run, TimeSeries
+from tests.board.board_logs import load_logs, write_everything, write_graph
 
 pytestmark = pytest.mark.heavy
 

@@ -4,8 +4,9 @@ import json
 
 import httpx
 import pytest
-from board_logs import load_logs, write_everything, write_graph, write_scalars
 from tensorboard import default, program
+
+from tests.board.board_logs import load_logs, write_everything, write_graph, write_scalars
 
 pytestmark = pytest.mark.heavy
 

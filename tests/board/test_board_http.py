@@ -7,13 +7,13 @@ import httpx
 import numpy as np
 import pytest
 import zstandard
-from board_house import INSTANCE
-from board_logs import load_logs, write_scalars
 
 from tensordeck.access import SESSION_COOKIE
 from tensordeck.names import board_id
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
 from tensordeck.store.resources import Experiment, Run, TimeSeries
+from tests.board.board_house import INSTANCE
+from tests.board.board_logs import load_logs, write_scalars
 
 DATA = "data/plugin/timeseries/timeSeries"
 
@@ -97,7 +97,7 @@ def test_another_experiment_in_a_header_changes_nothing(house, experiment, owner
 
 
 def test_a_blob_of_another_experiment_is_not_on_this_board(house, experiment, owner, tmp_path):
-    from board_logs import write_everything
+    from tests.board.board_logs import write_everything
 
     write_everything(tmp_path / "a", 1)
     other = house.experiment("with-images")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console_house import House
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -12,6 +11,7 @@ from tensordeck.access import open_access
 from tensordeck.console.pages import console_routes
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
+from tests.console.console_house import House
 
 
 @pytest.fixture

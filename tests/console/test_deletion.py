@@ -1,10 +1,10 @@
 """Deleting from the pages."""
 
 import pytest
-from console_house import INSTANCE, House
-from page_text import text_of
 
 from tensordeck.store.resources import Experiment, Run, Tensorboard
+from tests.console.console_house import INSTANCE, House
+from tests.console.page_text import text_of
 
 
 def delete_form(house: House, path: str) -> dict[str, str]:

@@ -6,11 +6,11 @@ from html import unescape
 
 import numpy as np
 import pytest
-from console_house import INSTANCE, PLACE, House
-from page_text import rows, text_of
 
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
 from tensordeck.store.resources import Experiment, TimeSeries
+from tests.console.console_house import INSTANCE, PLACE, House
+from tests.console.page_text import rows, text_of
 
 BOARD = "projects+vision+locations+us-central1+tensorboards+42+experiments+"
 

@@ -1,13 +1,13 @@
 """Signing in, signing out, and what a stranger sees."""
 
 import pytest
-from console_house import INSTANCE, House
 from hypothesis import given
 from hypothesis import strategies as st
-from page_text import text_of
 
 from tensordeck.access import SESSION_COOKIE
 from tensordeck.console.session import local_path
+from tests.console.console_house import INSTANCE, House
+from tests.console.page_text import text_of
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
@@ -215,3 +217,35 @@ def read_all(connection: socket.socket) -> bytes:
 
 def body_of(reply: bytes) -> dict[str, Any]:
     return json.loads(reply.partition(b"\r\n\r\n")[2])
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; skips the test where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.200", 9))  # sends nothing: only asks for the route
+            address = probe.getsockname()[0]
+        except OSError:
+            address = "127.0.0.1"
+    if address.startswith("127."):
+        pytest.skip("this machine has loopback only")
+    return address
+
+
+def trusting(house: House) -> ssl.SSLContext:
+    """TLS that trusts the house's own authority."""
+    return ssl.create_default_context(cafile=str(house.files.bundle))
+
+
+def secure_channel(house: House, target: str, *options: tuple[str, object]) -> grpc.Channel:
+    """A gRPC channel that trusts the house's own authority."""
+    credentials = grpc.ssl_channel_credentials(house.files.bundle.read_bytes())
+    limit = ("grpc.max_receive_message_length", -1)
+    return grpc.secure_channel(target, credentials, options=(limit, *options))
+
+
+def listener_of(channel: grpc.Channel, payload: bytes = b"x") -> str:
+    """Which inner listener answered; it must have answered with the payload."""
+    reply, call = channel.unary_unary("/test/echo").with_call(payload, timeout=20)
+    assert reply == payload
+    return dict(call.trailing_metadata())["listener"]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import struct
 import subprocess
 import threading
@@ -16,11 +15,21 @@ import grpc
 import httpx
 import pytest
 import requests
-from house import House, body_of, open_house, raw_request, read_all
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.front import arrival
 from tensordeck.front.door import Door, Upstreams
+from tests.front.house import (
+    House,
+    body_of,
+    listener_of,
+    open_house,
+    own_address,
+    raw_request,
+    read_all,
+    secure_channel,
+    trusting,
+)
 
 GET = b"GET /here?a=b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -34,37 +43,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture
 def away(tmp_path: Path) -> Iterator[tuple[House, str]]:
     """A door on every address, and an address of this machine that is not loopback."""
-    address = _own_address()
+    address = own_address()
     with open_house(tmp_path, host="0.0.0.0") as opened:
         yield opened, address
-
-
-def _own_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.200", 9))  # sends nothing: only asks for the route
-            address = probe.getsockname()[0]
-        except OSError:
-            address = "127.0.0.1"
-    if address.startswith("127."):
-        pytest.skip("this machine has loopback only")
-    return address
-
-
-def trusting(house: House) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(house.files.bundle))
-
-
-def secure_channel(house: House, target: str, *options: tuple[str, object]) -> grpc.Channel:
-    credentials = grpc.ssl_channel_credentials(house.files.bundle.read_bytes())
-    limit = ("grpc.max_receive_message_length", -1)
-    return grpc.secure_channel(target, credentials, options=(limit, *options))
-
-
-def listener_of(channel: grpc.Channel, payload: bytes = b"x") -> str:
-    reply, call = channel.unary_unary("/test/echo").with_call(payload, timeout=20)
-    assert reply == payload
-    return dict(call.trailing_metadata())["listener"]
 
 
 def test_requests_over_tls_reach_https(house):
@@ -286,7 +267,7 @@ class TestFromAnotherMachine:
         assert "426" in caught.value.details()
 
     def test_a_trusted_network_may_come_without_tls(self, tmp_path):
-        address = _own_address()
+        address = own_address()
         networks = ("10.9.8.0/24", f"{address}/32")
         with open_house(tmp_path, host="0.0.0.0", plaintext_networks=networks) as house:
             reply = requests.get(f"http://{address}:{house.port}/", timeout=10)

@@ -15,16 +15,25 @@ import grpc
 import httpx
 import pytest
 import requests
-from house import PROXY_PASSWORD, House, body_of, open_house, raw_request
 from hypothesis import given
 from hypothesis import strategies as st
-from test_door import _own_address, listener_of, secure_channel, trusting
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.front import gateway
 from tensordeck.front.authority import load_authority, make_authority, make_key
 from tensordeck.front.gateway import Gateway, UpstreamProxy
 from tensordeck.front.proxy_request import MalformedRequest, ProxyRequest
+from tests.front.house import (
+    PROXY_PASSWORD,
+    House,
+    body_of,
+    listener_of,
+    open_house,
+    own_address,
+    raw_request,
+    secure_channel,
+    trusting,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -334,7 +343,7 @@ class TestFromAnotherMachine:
     @pytest.fixture
     def away(self, tmp_path) -> Iterator[tuple[House, str]]:
         with open_house(tmp_path, host="0.0.0.0") as opened:
-            yield opened, f"{_own_address()}:{opened.port}"
+            yield opened, f"{own_address()}:{opened.port}"
 
     def test_a_credential_is_demanded(self, away):
         house, address = away
@@ -397,7 +406,7 @@ class TestFromAnotherMachine:
     )
     def test_addresses_that_are_not_public_are_out_of_reach(self, away, target):
         house, _ = away
-        with socket.create_connection((_own_address(), house.port), 10) as connection:
+        with socket.create_connection((own_address(), house.port), 10) as connection:
             head = f"CONNECT {target} HTTP/1.1\r\nProxy-Authorization: {PROXY_PASSWORD}\r\n\r\n"
             reply = raw_request(connection, head.encode())
         assert reply.startswith(b"HTTP/1.1 403 "), reply

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from samples import PLACE
 
 from tensordeck.settings import Settings
 from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
 from tensordeck.store.resources import Experiment, MetadataStore, Run, Tensorboard
+from tests.store.samples import PLACE
 
 BACKENDS: dict[str, Callable[[Path], Settings]] = {
     "sqlite": lambda folder: Settings(data_dir=folder),

@@ -6,9 +6,7 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import PLACE, changed
 
-from strategies import documents, texts
 from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store.catalog import SqlCatalog
@@ -32,6 +30,8 @@ from tensordeck.store.resources import (
     UploadSession,
     ValueType,
 )
+from tests.store.samples import PLACE, changed
+from tests.strategies import documents, texts
 
 SHARED_STORE = settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

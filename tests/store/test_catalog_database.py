@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from samples import PLACE, changed
 from sqlalchemy import Connection, inspect, select
 
 from tensordeck import errors
@@ -23,6 +22,7 @@ from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
 from tensordeck.store.resources import Context, MetadataStore, Tensorboard
+from tests.store.samples import PLACE, changed
 
 ATTEMPTS = 5000
 
@@ -348,7 +348,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
-from samples import PLACE
+from tests.store.samples import PLACE
 from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store.catalog import SqlCatalog
@@ -392,7 +392,7 @@ print(len(made))
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_full_disk_refuses_writes_answers_reads_and_recovers(settings: Settings) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(settings.data_dir), str(Path(__file__).parent)],
+        [sys.executable, "-c", FULL_DISK, str(settings.data_dir), str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
         timeout=120,

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from samples import PLACE
 
-from strategies import close_texts, documents, filters
 from tensordeck import errors
 from tensordeck.filters import All, Any_, Comparison, Filter, Function, Not, parse_filter
 from tensordeck.store.contract import Catalog
@@ -25,6 +23,8 @@ from tensordeck.store.resources import (
     TimeSeries,
     ValueType,
 )
+from tests.store.samples import PLACE
+from tests.strategies import close_texts, documents, filters
 
 STORE = f"{PLACE}/metadataStores/default"
 

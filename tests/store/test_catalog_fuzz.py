@@ -4,13 +4,13 @@ import contextlib
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from samples import PLACE
 
-from strategies import close_texts, resource_names
 from tensordeck import errors
 from tensordeck.filters import parse_filter
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import Context, Experiment, Resource, Run, StoredObject, Tensorboard
+from tests.store.samples import PLACE
+from tests.strategies import close_texts, resource_names
 
 SHARED_STORE = settings(
     max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

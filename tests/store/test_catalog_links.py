@@ -4,7 +4,6 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from samples import PLACE, changed
 
 from tensordeck import errors
 from tensordeck.store.contract import Catalog
@@ -15,6 +14,7 @@ from tensordeck.store.resources import (
     MetadataStore,
     Tensorboard,
 )
+from tests.store.samples import PLACE, changed
 
 STORE = f"{PLACE}/metadataStores/default"
 A, B, C = (f"{STORE}/contexts/{i}" for i in "abc")

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from samples import PLACE, changed
 
-from strategies import close_texts
 from tensordeck import errors
 from tensordeck.filters import parse_filter
 from tensordeck.store.contract import Catalog
@@ -24,6 +22,8 @@ from tensordeck.store.resources import (
     Tensorboard,
     TimeSeries,
 )
+from tests.store.samples import PLACE, changed
+from tests.strategies import close_texts
 
 SHARED_STORE = settings(
     max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

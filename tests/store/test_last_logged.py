@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from points_place import open_place
-
 from tensordeck.store.contract import NO_WALL_TIME
+from tests.store.points_place import open_place
 
 
 def test_the_latest_wall_time_of_each_run_is_known_without_reading_points(tmp_path: Path):

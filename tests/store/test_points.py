@@ -5,11 +5,11 @@ import threading
 
 import numpy as np
 import pytest
-from points_place import EAGER, EXPERIMENT, NEVER, open_place, payloads, scalars
 
 from tensordeck import errors
 from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, ScalarColumns, SeriesPoints
 from tensordeck.store.resources import Run, TimeSeries, ValueType
+from tests.store.points_place import EAGER, EXPERIMENT, NEVER, open_place, payloads, scalars
 
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 

@@ -12,9 +12,9 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from points_place import EXPERIMENT, Key, open_place, scalars
 
 from tensordeck.store.resources import TimeSeries
+from tests.store.points_place import EXPERIMENT, Key, open_place, scalars
 
 SERIES = 3
 STEPS = st.one_of(st.integers(-5, 60), st.sampled_from([-(2**63), 2**63 - 1, 2**40]))

@@ -5,15 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from points_place import EAGER, open_place
+from tests.store.points_place import EAGER, open_place
 
-HERE = Path(__file__).parent
+TREE = Path(__file__).parents[2]
 
 WRITER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from points_place import EAGER, open_place
+from tests.store.points_place import EAGER, open_place
 with open_place(Path(sys.argv[2]), EAGER) as place:
     key = tuple(json.loads(sys.argv[3]))
     print("ready", flush=True)
@@ -29,7 +29,7 @@ import json, resource, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import numpy as np
-from points_place import EAGER, open_place
+from tests.store.points_place import EAGER, open_place
 from tensordeck import errors
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 rng = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def test_two_processes_fold_and_write_one_series(tmp_path):
     with open_place(tmp_path, EAGER) as place:
         place.make_experiment()
         key = place.make_run("r", 1)[0]
-        command = [sys.executable, "-c", WRITER, str(HERE), str(tmp_path), json.dumps(key)]
+        command = [sys.executable, "-c", WRITER, str(TREE), str(tmp_path), json.dumps(key)]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
@@ -92,7 +92,7 @@ def test_a_full_disk_refuses_writes_and_recovers(tmp_path):
         place.make_experiment()
         key = place.make_run("r", 1)[0]
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(HERE), str(tmp_path), json.dumps(key)],
+        [sys.executable, "-c", FULL, str(TREE), str(tmp_path), json.dumps(key)],
         capture_output=True,
         text=True,
         check=False,

@@ -4,15 +4,13 @@ import itertools
 import multiprocessing
 import os
 import random
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
-from points_place import EAGER, open_place, scalars
+from tests.store.points_place import EAGER, open_place, scalars
 
 KILLS = 50
 THREADS = 4
