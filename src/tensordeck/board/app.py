@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -259,12 +260,8 @@ async def _form(request: Request, body: bytes) -> FormData:
     parsed = Request(request.scope, replayed(body))
     try:
         return await parsed.form(max_files=0, max_fields=20_000, max_part_size=MOST_BYTES)
-    except (MultiPartException, ValueError) as error:
+    except (HTTPException, MultiPartException, ValueError) as error:
         raise InvalidArgument(f"The form can't be read: {error}") from error
-    except Exception as error:
-        if type(error).__name__ == "HTTPException":  # what Starlette makes of a bad form
-            raise InvalidArgument(f"The form can't be read: {error}") from error
-        raise
 
 
 def _error_response(error: TensordeckError) -> Response:
