@@ -134,3 +134,19 @@ def test_word_of_the_running_server_goes_when_it_stops(tmp_path) -> None:
     assert word["port"] == server.port
     assert server.stop() == 0
     assert not (server.data_dir / "server.json").exists()
+
+
+def test_sockets_of_a_killed_server_go_with_the_next_start(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    killed = make_server(tmp_path / "killed").start()
+    (abandoned,) = tmp_path.glob("tensordeck-sockets-*")
+    alive = make_server(tmp_path / "alive").start()
+    (kept,) = set(tmp_path.glob("tensordeck-sockets-*")) - {abandoned}
+    killed.kill()
+    next_one = make_server(tmp_path / "next").start()
+
+    assert not abandoned.exists()
+    assert kept.exists()
+    assert alive.token  # it still takes calls
+    assert next_one.stop() == alive.stop() == 0
+    assert not list(tmp_path.glob("tensordeck-sockets-*"))

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from tensordeck.front.grpc_server import GrpcServer
 from tensordeck.front.http_head import LenientHttpProtocol
 from tensordeck.front.methods import IAM_POLICY, LOCATIONS, OPERATIONS, PROJECTS
 from tensordeck.front.rest import RestApi
+from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
@@ -95,8 +95,8 @@ async def _serve(
     try:
         certificates = ensure_certificates(settings)
         access = open_access(store.catalog, settings)
-        with tempfile.TemporaryDirectory(prefix="tensordeck-") as sockets:
-            parts = _Parts(settings, store, access, certificates, Path(sockets), stopping)
+        with socket_folder() as sockets:
+            parts = _Parts(settings, store, access, certificates, sockets, stopping)
             running = await parts.start(began)
             _write_running(data_dir, running)
             try:
