@@ -29,7 +29,6 @@ __all__ = [
     "decode_run_write",
     "fields",
     "read_plain_scalars",
-    "series_header",
 ]
 
 FAST_FROM_BYTES: Final = 4_000
@@ -131,7 +130,7 @@ def _fast_runs(data: bytes, runs: list[tuple[int, int]]) -> list[RunWrite] | Non
                 if field == 0x0A:
                     name = data[start:end].decode()
                 elif field == 0x12:
-                    series_id, points = series_header(data, start, end)
+                    series_id, points = _series_header(data, start, end)
                     ids.append(series_id)
                     regions.append(Region(points, end))
                 else:
@@ -174,7 +173,7 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         at = stop
 
 
-def series_header(data: bytes, at: int, end: int) -> tuple[str, int]:
+def _series_header(data: bytes, at: int, end: int) -> tuple[str, int]:
     """Reads `0a ID 10 01` and returns the id and where the points start.
 
     Raises:

@@ -7,7 +7,7 @@ little more than one. Requests of any other content are left to `ingest.wire`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tensordeck import protos
 from tensordeck.ingest.wire import (
@@ -15,12 +15,15 @@ from tensordeck.ingest.wire import (
     OtherForm,
     fields,
     read_plain_scalars,
-    series_header,
 )
-from tensordeck.ingest.wire_scalars import Region, read_joined_scalars
+from tensordeck.ingest.wire_scalars import read_joined_scalars
 from tensordeck.store.contract import ScalarColumns
 
 __all__ = ["Request", "RunPoints", "ScalarWrite", "decode_together"]
+
+
+TOGETHER_BYTES: Final = 192 * 1024
+"""About as much is decoded at a time: with more, numpy's temporary arrays outgrow the cache."""
 
 
 class Request(NamedTuple):
@@ -66,8 +69,20 @@ class ScalarWrite:
     runs: list[RunPoints]
 
 
-_Layout = tuple[str, list[tuple[str, list[str], list[Region]]]]
-"""The experiment, and of each run its name, and the ids and places of its series."""
+class _RunLayout:
+    """Where the series of one run lie in a request's bytes."""
+
+    __slots__ = ("ends", "ids", "name", "starts")
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.ids: list[str] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+
+_Layout = tuple[str, list[_RunLayout]]
+"""The experiment, and its runs."""
 
 
 def decode_together(requests: Sequence[Request]) -> list[ScalarWrite | None]:
@@ -77,44 +92,58 @@ def decode_together(requests: Sequence[Request]) -> list[ScalarWrite | None]:
         For each request its points, or None if it holds anything else than plain scalars, or is
         malformed: `ingest.wire` says what it is.
     """
-    if sum(len(request.data) for request in requests) < FAST_FROM_BYTES:
-        return [_decode_message(request) for request in requests]
-    result = _decode_joined(requests)
-    if result is not None:
-        return result
-    if len(requests) == 1:
-        return [_decode_message(requests[0])]
-    # One of them has another form; the others need not pay for it.
-    return [one for request in requests for one in decode_together([request])]
+    result: list[ScalarWrite | None] = []
+    at = 0
+    while at < len(requests):
+        end, size = at + 1, len(requests[at].data)
+        while end < len(requests) and size < TOGETHER_BYTES:
+            size += len(requests[end].data)
+            end += 1
+        result += _decode_some(requests[at:end], size)
+        at = end
+    return result
+
+
+def _decode_some(requests: Sequence[Request], size: int) -> list[ScalarWrite | None]:
+    if size >= FAST_FROM_BYTES:
+        result = _decode_joined(requests)
+        if result is not None:
+            return result
+        if len(requests) > 1:
+            # One of them has another form; the others need not pay for it.
+            return [one for r in requests for one in _decode_some([r], len(r.data))]
+    return [_decode_message(request) for request in requests]
 
 
 def _decode_joined(requests: Sequence[Request]) -> list[ScalarWrite | None] | None:
     layouts: list[_Layout] = []
-    regions: list[Region] = []
+    starts: list[int] = []
+    ends: list[int] = []
     base = 0
     for request in requests:
         layout = _layout(request, base)
         if layout is None:
             return None
         layouts.append(layout)
-        for _, _, places in layout[1]:
-            regions += places
+        for run in layout[1]:
+            starts += run.starts
+            ends += run.ends
         base += len(request.data)
-    if not regions:
+    if not starts:
         return None
-    joined = read_joined_scalars(b"".join([request.data for request in requests]), regions)
+    joined = read_joined_scalars(b"".join([request.data for request in requests]), starts, ends)
     if joined is None:
         return None
     points, bounds = joined
     result: list[ScalarWrite | None] = []
-    at = start = 0
+    series = point = 0
     for experiment, found in layouts:
         runs = []
-        for name, ids, places in found:
-            ends = bounds[at : at + len(places)]
-            runs.append(_run_points(name, ids, points, start, ends))
-            at += len(places)
-            start = ends[-1] if ends else start
+        for run in found:
+            last = series + len(run.ids)
+            runs.append(_run_points(run.name, run.ids, points, point, bounds[series:last]))
+            if last > series:
+                series, point = last, bounds[last - 1]
         result.append(ScalarWrite(experiment, runs))
     return result
 
@@ -137,7 +166,7 @@ def _layout(request: Request, base: int) -> _Layout | None:
     """Finds a request's series; places count from `base`."""
     data = request.data
     experiment = ""
-    runs: list[tuple[str, list[str], list[Region]]] = []
+    runs: list[_RunLayout] = []
     try:
         if request.whole_experiment:
             for tag, start, end in fields(data, 0, len(data)):
@@ -154,22 +183,47 @@ def _layout(request: Request, base: int) -> _Layout | None:
     return experiment, runs
 
 
-def _run_layout(
-    data: bytes, start: int, end: int, base: int
-) -> tuple[str, list[str], list[Region]]:
-    name = ""
-    ids: list[str] = []
-    places: list[Region] = []
-    for tag, at, stop in fields(data, start, end):
-        if tag == 0x0A:
-            name = data[at:stop].decode()
-        elif tag == 0x12:
-            series_id, first = series_header(data, at, stop)
-            ids.append(series_id)
-            places.append(Region(base + first, base + stop))
+def _run_layout(data: bytes, at: int, end: int, base: int) -> _RunLayout:
+    """Finds the series of one run.
+
+    It is the one loop of Python that a write runs through once a series: no calls, no objects.
+    """
+    run = _RunLayout()
+    add_id, add_start, add_end = run.ids.append, run.starts.append, run.ends.append
+    while at < end:
+        tag, length, at = data[at], data[at + 1], at + 2
+        if length > 0x7F:
+            length = length & 0x7F | data[at] << 7
+            at += 1
+            if length > 0x3FFF:
+                # A third byte: `data[at - 1]` had its high bit set, which counts for nothing.
+                length = length & 0x3FFF | data[at] << 14
+                at += 1
+                if length > 0x1FFFFF:
+                    raise OtherForm
+        stop = at + length
+        if stop > end:
+            raise OtherForm
+        if tag == 0x12:
+            # `0a ID 10 01` and then the points: a series of scalars.
+            first = at + 4 + (size := data[at + 1])
+            if (
+                data[at] != 0x0A
+                or size > 0x7F
+                or first >= stop
+                or data[first - 1] != 1
+                or data[first - 2] != 0x10
+            ):
+                raise OtherForm
+            add_id(data[at + 2 : first - 2].decode())
+            add_start(base + first)
+            add_end(base + stop)
+        elif tag == 0x0A:
+            run.name = data[at:stop].decode()
         else:
             raise OtherForm
-    return name, ids, places
+        at = stop
+    return run
 
 
 def _decode_message(request: Request) -> ScalarWrite | None:

@@ -16,6 +16,7 @@ way to read those bytes, so both readers agree.
 Format: https://protobuf.dev/programming-guides/encoding/; messages: `api/vertex.binpb`.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -69,7 +70,7 @@ def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | No
     Returns:
         Columns in the order of the regions, or None when some point has another form.
     """
-    joined = read_joined_scalars(data, regions)
+    joined = read_joined_scalars(data, [r.start for r in regions], [r.end for r in regions])
     if joined is None:
         return None
     points, bounds = joined
@@ -80,16 +81,21 @@ def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | No
 
 
 def read_joined_scalars(
-    data: bytes, regions: list[Region]
+    data: bytes, starts: Sequence[int], ends: Sequence[int]
 ) -> tuple[ScalarColumns, list[int]] | None:
     """As `read_scalars`, with the points of all regions in one set of columns.
+
+    Args:
+        data: The request, or several behind one another.
+        starts: Where each region starts, as in `Region`.
+        ends: Where each region ends.
 
     Returns:
         The columns, and where each region's points end in them; or None.
     """
     padded = data + _PADDING
     words: Words = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded, strides=(1,))
-    spans = _guess_spans(padded, words, regions) or _walk_spans(data, words, regions)
+    spans = _guess_spans(padded, words, starts, ends) or _walk_spans(data, words, starts, ends)
     if spans is None:
         return None
     columns = _decode(words, spans.starts, spans.scalars, spans.ends)
@@ -107,34 +113,38 @@ class _Spans(NamedTuple):
     bounds: list[int]
 
 
-def _guess_spans(padded: bytes, words: Words, regions: list[Region]) -> _Spans | None:
+def _guess_spans(
+    padded: bytes, words: Words, region_starts: Sequence[int], region_ends: Sequence[int]
+) -> _Spans | None:
     """Takes every `1a 09 09` for the scalar that ends a point."""
     tags = np.flatnonzero(np.frombuffer(padded, np.uint8) == 0x1A)
     scalars = tags[(words[tags] & np.uint64(0xFFFFFF)) == _SCALAR]
     if not len(scalars):
         return None
-    edges = np.array(regions, np.intp)
-    firsts = np.searchsorted(scalars, edges[:, 0])
-    lasts = np.searchsorted(scalars, edges[:, 1])
+    openings, closings = np.array(region_starts, np.intp), np.array(region_ends, np.intp)
+    firsts = np.searchsorted(scalars, openings)
+    lasts = np.searchsorted(scalars, closings)
     if firsts[0] or lasts[-1] != len(scalars) or (lasts <= firsts).any():
         return None
     ends = scalars + 11
-    if (ends[lasts - 1] != edges[:, 1]).any():
+    if (ends[lasts - 1] != closings).any():
         return None
     starts = np.empty_like(ends)
     starts[1:] = ends[:-1]
-    starts[firsts] = edges[:, 0]
+    starts[firsts] = openings
     if ((words[starts] >> np.uint64(8) & np.uint64(0xFF)) != ends - starts - 2).any():
         return None
     return _Spans(starts, scalars, ends, lasts.tolist())
 
 
-def _walk_spans(data: bytes, words: Words, regions: list[Region]) -> _Spans | None:
+def _walk_spans(
+    data: bytes, words: Words, region_starts: Sequence[int], region_ends: Sequence[int]
+) -> _Spans | None:
     """Follows the lengths from point to point: slower, for requests that hold a zero."""
     starts: list[int] = []
     ends: list[int] = []
     bounds: list[int] = []
-    for start, end in regions:
+    for start, end in zip(region_starts, region_ends, strict=True):
         at = start
         while at < end:
             if data[at] != 0x1A or at + 2 > end or (length := data[at + 1]) > 0x7F or length < 10:
