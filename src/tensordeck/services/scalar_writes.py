@@ -1,8 +1,9 @@
 """Scalar writes of all callers, in groups: decoded together, keyed, and handed to the store.
 
 A training loop calls once a step and waits for the answer. Each caller's thread leaves its request
-here and sleeps; one thread takes whatever has come in the meantime. That way a busy server decodes
-and commits for many callers at once, and few threads compete for the interpreter.
+here and sleeps; one thread takes whatever came while the last group was being committed. That way a
+busy server decodes and commits for many callers at once, and few threads compete for the
+interpreter; an idle one answers at once.
 """
 
 import queue
@@ -42,6 +43,7 @@ class ScalarWrites:
         self._keys = keys
         self._queue: queue.SimpleQueue[_Pending] = queue.SimpleQueue()
         self._started = threading.Lock()
+        self._committed = threading.Semaphore()
         self._thread: threading.Thread | None = None
 
     def write(self, request: Request, call: Call) -> bool:
@@ -69,6 +71,7 @@ class ScalarWrites:
     def _run(self) -> None:
         while True:
             group = [self._queue.get()]
+            self._committed.acquire()  # one group at a time: the next one grows meanwhile
             try:
                 while len(group) < GROUP_LIMIT:
                     group.append(self._queue.get_nowait())
@@ -77,11 +80,13 @@ class ScalarWrites:
             try:
                 self._write_group(group)
             except BaseException as error:  # noqa: BLE001 -- handed to the callers; the thread lives on
+                self._committed.release()
                 for pending in group:
                     if not pending.written.done():
                         pending.written.set_exception(error)
 
     def _write_group(self, group: Sequence[_Pending]) -> None:
+        """Writes a group; `_committed` is released when that is done, unless this raises."""
         ready: list[_Pending] = []
         batches: list[list[RunScalars]] = []
         decoded = decode_together([pending.request for pending in group])
@@ -97,9 +102,11 @@ class ScalarWrites:
                 ready.append(pending)
                 batches.append(batch)
         if not ready:
+            self._committed.release()
             return
 
         def tell(done: "Future[list[errors.TensordeckError | None]]") -> None:
+            self._committed.release()
             if (error := done.exception()) is not None:
                 for pending in ready:
                     pending.written.set_exception(error)
