@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 .DEFAULT_GOAL := help
+# A server without compiled modules takes seconds to start, and the tests start many.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo serve check test test-all bench lock clean format
 
@@ -49,21 +52,21 @@ $(VENV)/bin/uv:
 	$(BIN)/pip install --quiet uv
 
 $(VENV)/.core: $(VENV)/bin/uv requirements/core.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/core.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(INSTALL) -r requirements/core.txt
+	$(INSTALL) --no-deps --editable .
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.core requirements/demo.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/demo.txt
+	$(INSTALL) -r requirements/demo.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.core requirements/test.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/test.txt
+	$(INSTALL) -r requirements/test.txt
 	@touch $@
 
 # PyTorch by pip, which finds a CPU build where an index or a folder of wheels offers one.
 $(VENV)/.test-all: $(VENV)/.test requirements/test-all.txt
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/test-all.txt
+	$(INSTALL) -r requirements/test-all.txt
 	sh tools/install_chromium.sh
 	@touch $@

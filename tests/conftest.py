@@ -105,9 +105,12 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
-        if self.process and self.process.poll() is None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self.process.stdout.close()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
@@ -116,9 +119,8 @@ class Server:
             self.process.terminate()
         try:
             return self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+        finally:
             self.kill()
-            raise
 
     def exec(self, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
         """Runs a command under `tensordeck exec`."""

@@ -78,11 +78,18 @@ def test_it_ends_with_0_on_sigterm_and_leaves_no_note(fresh_server):
 def test_a_second_start_keeps_authority_and_credentials(fresh_server):
     kept = ("tls/ca.pem", "tls/server.pem", "credentials/owner.json")
     before = [(fresh_server.data_dir / file).read_bytes() for file in kept]
+    token = fresh_server.token
     fresh_server.stop()
 
     fresh_server.start()
 
     assert [(fresh_server.data_dir / file).read_bytes() for file in kept] == before
+    request = urllib.request.Request(
+        f"{fresh_server.url}/v1/projects/p/locations/us-central1/tensorboards",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(request) as reply:
+        assert reply.status == 200
 
 
 def test_the_link_it_prints_signs_in_and_nothing_else_is_open(fresh_server):
@@ -135,6 +142,18 @@ def test_a_damaged_database_is_told_and_left_alone(tmp_path):
     assert "tensordeck.db" in refused("--data-dir", str(tmp_path), "--port", "0")
 
     assert database.read_bytes() == b"not a database" * 1000
+
+
+def test_a_missing_authority_is_told(fresh_server):
+    fresh_server.stop()
+    for file in ("ca.pem", "ca-key.pem"):
+        path = fresh_server.data_dir / "tls" / file
+        content = path.read_bytes()
+        path.unlink()
+
+        assert file in refused("--data-dir", str(fresh_server.data_dir), "--port", "0")
+
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
