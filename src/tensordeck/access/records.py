@@ -9,13 +9,13 @@ from typing import Final
 from tensordeck import errors
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import Credential
+from tensordeck.store.walk import walk
 
 REMEMBER_SECONDS: Final = 2.0
 """How long another server's revocation may go unnoticed here."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LIMIT: Final = 4096
-_PAGE: Final = 500
 
 
 class CredentialRecords:
@@ -74,13 +74,7 @@ class CredentialRecords:
 
     def all(self) -> Iterator[Credential]:
         """Every credential, revoked ones included, in order of creation."""
-        token = ""
-        while True:
-            page = self._catalog.list(Credential, "", page_size=_PAGE, page_token=token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
+        return walk(self._catalog, Credential, "")
 
     def get_or_add(self, record: Credential) -> Credential:
         """Returns the stored credential of that id, or stores this one (also in a race)."""

@@ -8,12 +8,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from tensordeck.board.address import BoardAddress
 from tensordeck.errors import NotFound
 from tensordeck.store.contract import Catalog
-from tensordeck.store.resources import Experiment, Resource, Run, TimeSeries, ValueType
+from tensordeck.store.resources import Experiment, Run, TimeSeries, ValueType
+from tensordeck.store.walk import walk
 
 __all__ = ["Listing", "Listings", "SeriesByTag"]
 
@@ -23,8 +24,6 @@ _PAGE: Final = 20_000
 
 SeriesByTag = dict[str, dict[str, TimeSeries]]
 """Time series by run name and tag."""
-
-R = TypeVar("R", bound=Resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +137,17 @@ class Listings:
 
     def _read(self, name: str, stamp: str) -> _ExperimentList:
         experiment = self._catalog.get(Experiment, name)
-        runs = tuple(self._all(Run, name))
+        runs = tuple(walk(self._catalog, Run, name, _PAGE))
         names = {run.pk: run_name(run) for run in runs}
         plugins: dict[str, SeriesByTag] = {}
         size = 0
-        for series in self._all(TimeSeries, f"{name}/runs/-"):
+        for series in walk(self._catalog, TimeSeries, f"{name}/runs/-", _PAGE):
             # A run that was made after the list of runs has its turn with the next stamp.
             if run := names.get(series.run_pk):
                 tags = plugins.setdefault(_plugin_of(series), {}).setdefault(run, {})
                 tags[series.display_name or series.name.rpartition("/")[2]] = series
                 size += 1
         return _ExperimentList(stamp, experiment, runs, plugins, size + len(runs))
-
-    def _all(self, kind: type[R], parent: str) -> Iterator[R]:
-        token = ""
-        while True:
-            page = self._catalog.list(kind, parent, page_size=_PAGE, page_token=token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
 
 
 def run_name(run: Run) -> str:

@@ -12,6 +12,7 @@ from tensordeck.services.etags import check_etag
 from tensordeck.services.run_artifacts import remove_run_artifacts
 from tensordeck.services.tensorboard_messages import experiment_message
 from tensordeck.store.resources import Experiment, Run
+from tensordeck.store.walk import walk_pages
 
 _WRITABLE: Final = masks.Writable(
     frozenset({"display_name", "description", "labels"}), frozenset({"source"})
@@ -74,13 +75,10 @@ class Experiments(Collection):
         """Deletes an experiment with its runs, their points and blobs."""
         name = names.parse(request.name, names.EXPERIMENT)
         self._catalog.get(Experiment, str(name))
-        token = ""
-        while True:
-            page = self._catalog.list(Run, str(name), page_size=_PAGE, page_token=token)
-            remove_run_artifacts(self._catalog, [run.name for run in page.items])
-            token = page.next_token
-            if not token:
-                break
+        for runs in walk_pages(
+            lambda token: self._catalog.list(Run, str(name), page_size=_PAGE, page_token=token)
+        ):
+            remove_run_artifacts(self._catalog, [run.name for run in runs])
         self._objects.remove(name)
         self._catalog.delete(Experiment, str(name))
         self._keys.forget(str(name))

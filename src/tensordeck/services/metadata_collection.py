@@ -5,16 +5,18 @@ it before anything else. It exists as soon as somebody asks.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from tensordeck import names
 from tensordeck.errors import AlreadyExists, NotFound
 from tensordeck.filters import Filter
 from tensordeck.names import ResourceName
+from tensordeck.services import paging
 from tensordeck.store import Store
 from tensordeck.store.contract import Page
 from tensordeck.store.resources import MetadataStore, Resource
+from tensordeck.store.walk import walk_pages
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -74,3 +76,10 @@ class MetadataCollection:
             if store.id == DEFAULT:
                 return Page([], "")
             raise
+
+    def _every(self, kind: type[R], store: ResourceName, tree: Filter | None = None) -> Iterator[R]:
+        """All of a store's resources that match."""
+        for page in walk_pages(
+            lambda token: self._page(kind, store, tree, paging.METADATA.maximum, token)
+        ):
+            yield from page

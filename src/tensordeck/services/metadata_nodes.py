@@ -211,10 +211,4 @@ class MetadataNodes(MetadataSchemas):
         return reply
 
     def _names(self, kind: NodeKind[N], store: ResourceName, tree: Filter) -> Iterator[str]:
-        token = ""
-        while True:
-            page = self._page(kind.record, store, tree, paging.METADATA.maximum, token)
-            yield from (record.name for record in page.items)
-            token = page.next_token
-            if not token:
-                return
+        return (record.name for record in self._every(kind.record, store, tree))

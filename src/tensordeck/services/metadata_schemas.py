@@ -6,7 +6,6 @@ Resources may name any schema, registered or not: the client sends titles (`syst
 
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any, Final
 
 from tensordeck import names, protos
@@ -81,19 +80,10 @@ class MetadataSchemas(MetadataCollection):
             return ""
         versions = [
             tuple(int(part) for part in schema.schema_version.split("."))
-            for schema in self._schemas(store)
+            for schema in self._every(MetadataSchema, store)
             if (found := _TITLE.search(schema.schema)) and found[1] == title
         ]
         return ".".join(str(part) for part in max(versions)) if versions else _BUILT_IN_VERSION
-
-    def _schemas(self, store: ResourceName) -> Iterator[MetadataSchema]:
-        token = ""
-        while True:
-            page = self._page(MetadataSchema, store, None, paging.METADATA.maximum, token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
 
 
 def _message(record: MetadataSchema) -> Any:

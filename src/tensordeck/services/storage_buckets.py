@@ -14,6 +14,7 @@ from tensordeck.services.storage_names import validate_bucket
 from tensordeck.services.storage_objects import missing_bucket
 from tensordeck.store import Store
 from tensordeck.store.resources import Bucket, Json, StoredObject
+from tensordeck.store.walk import walk
 
 __all__ = ["BucketNotEmpty", "Buckets"]
 
@@ -41,7 +42,6 @@ _OUTPUT_ONLY: Final = frozenset(
 """Fields that are ours to set or have a column of their own; any other is kept as it came."""
 
 _EXTRA_LIMIT: Final = 64
-_PAGE: Final = 1000
 
 
 class BucketNotEmpty(FailedPrecondition):
@@ -104,7 +104,7 @@ class Buckets:
         """Yields a project's buckets in order of name, and those of no project."""
         found = [
             bucket
-            for bucket in self._all()
+            for bucket in walk(self._catalog, Bucket, "")
             if bucket.project in (project, "") and bucket.name.startswith(prefix)
         ]
         yield from sorted(found, key=lambda bucket: bucket.name)
@@ -179,15 +179,6 @@ class Buckets:
             return self._catalog.update(Bucket, name, change)
         except NotFound as error:
             raise missing_bucket(name) from error
-
-    def _all(self) -> Iterator[Bucket]:
-        token = ""
-        while True:
-            page = self._catalog.list(Bucket, "", page_size=_PAGE, page_token=token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
 
 
 def policy_etag(bucket: Bucket) -> str:

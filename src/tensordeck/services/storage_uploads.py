@@ -29,13 +29,12 @@ from tensordeck.services.storage_objects import Objects
 from tensordeck.store import Store
 from tensordeck.store.blobs import new_key
 from tensordeck.store.resources import StoredObject, UploadSession
+from tensordeck.store.walk import walk
 
 __all__ = ["EXPIRY_SECONDS", "UploadOutOfStep", "Uploads", "is_complete"]
 
 EXPIRY_SECONDS: Final = 7 * 24 * 3600
 """How long a session lives after its last chunk, as in the managed service."""
-
-_PAGE: Final = 1000
 
 
 class UploadOutOfStep(Unavailable):
@@ -198,7 +197,8 @@ class Uploads:
     def expire(self, older_than_s: float = EXPIRY_SECONDS) -> int:
         """Removes sessions that nobody used for so many seconds; returns how many."""
         limit = time.time_ns() // 1000 - int(older_than_s * 1_000_000)
-        old = [session for session in self._all() if session.update_time <= limit]
+        sessions = walk(self._catalog, UploadSession, "")
+        old = [session for session in sessions if session.update_time <= limit]
         for session in old:
             self._drop(session, keep_parts=_is_claimed(session))
         return len(old)
@@ -296,15 +296,6 @@ class Uploads:
         self, upload: str, change: Callable[[UploadSession], UploadSession]
     ) -> UploadSession:
         return self._catalog.update(UploadSession, upload, change)
-
-    def _all(self) -> Iterator[UploadSession]:
-        token = ""
-        while True:
-            page = self._catalog.list(UploadSession, "", page_size=_PAGE, page_token=token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
 
 
 def is_complete(session: UploadSession) -> bool:

@@ -14,6 +14,7 @@ from tensordeck.services.etags import check_etag
 from tensordeck.services.run_artifacts import remove_run_artifacts
 from tensordeck.services.tensorboard_messages import tensorboard_message
 from tensordeck.store.resources import Run, Tensorboard
+from tensordeck.store.walk import walk_pages
 
 _WRITABLE: Final = masks.Writable(
     frozenset({"display_name", "description", "labels", "is_default", "encryption_spec"})
@@ -116,15 +117,11 @@ class Tensorboards(Collection):
 
     def _runs(self, tensorboard: ResourceName) -> Iterator[list[Run]]:
         """All runs of an instance, a page at a time."""
-        token = ""
-        while True:
-            page = self._catalog.list(
+        return walk_pages(
+            lambda token: self._catalog.list(
                 Run, f"{tensorboard}/experiments/-", page_size=_PAGE, page_token=token
             )
-            yield page.items
-            token = page.next_token
-            if not token:
-                return
+        )
 
 
 def _check(message: Any, labels_before: dict[str, str]) -> None:

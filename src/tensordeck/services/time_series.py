@@ -20,12 +20,12 @@ from tensordeck.services.collection import Collection
 from tensordeck.services.etags import check_etag
 from tensordeck.services.tensorboard_messages import series_message
 from tensordeck.store.resources import TimeSeries, ValueType
+from tensordeck.store.walk import walk
 
 _WRITABLE: Final = masks.Writable(
     frozenset({"display_name", "description", "plugin_data"}),
     frozenset({"value_type", "plugin_name"}),
 )
-_PAGE: Final = 1000
 _ATTEMPTS: Final = 5
 _FEW: Final = 20
 """Up to this many series of a run are looked up one by one, more by listing the run."""
@@ -164,13 +164,7 @@ class TimeSeriesCollection(Collection):
                 only = Comparison(("display_name",), "=", (tag,))
                 yield from self._catalog.list(TimeSeries, run, filter=only, page_size=2).items
             return
-        token = ""
-        while True:
-            page = self._catalog.list(TimeSeries, run, page_size=_PAGE, page_token=token)
-            yield from page.items
-            token = page.next_token
-            if not token:
-                return
+        yield from walk(self._catalog, TimeSeries, run)
 
 
 def _new(request: Any, run: str, field: str) -> TimeSeries:

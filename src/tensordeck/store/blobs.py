@@ -23,6 +23,7 @@ from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store.contract import Blobs, Catalog
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
+from tensordeck.store.walk import walk
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -36,7 +37,6 @@ PIECE: Final = 5 * 1024 * 1024
 
 READ_CHUNK: Final = 1024 * 1024
 _KEY: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}")
-_SWEEP_PAGE: Final = 1000
 
 
 def new_key() -> str:
@@ -209,9 +209,9 @@ def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
     stored = blobs.keys()
     orphans = {key for key, age in stored if age >= older_than_s and _KEY.fullmatch(key)}
     if orphans:
-        for upload in _all(catalog, UploadSession, ""):
+        for upload in walk(catalog, UploadSession, ""):
             orphans.difference_update(upload.parts)
-        for bucket in _all(catalog, Bucket, ""):
+        for bucket in walk(catalog, Bucket, ""):
             for found in _objects(catalog, bucket.name):
                 orphans.discard(found.blob_key)
         blobs.delete(sorted(orphans))
@@ -220,19 +220,9 @@ def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
 
 def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
     try:
-        yield from _all(catalog, StoredObject, bucket)
+        yield from walk(catalog, StoredObject, bucket)
     except errors.NotFound:  # the bucket was deleted meanwhile, and all in it
         return
-
-
-def _all(catalog: Catalog, kind: type[R], parent: str) -> Iterator[R]:
-    token = ""
-    while True:
-        page = catalog.list(kind, parent, page_size=_SWEEP_PAGE, page_token=token)
-        yield from page.items
-        token = page.next_token
-        if not token:
-            return
 
 
 def _write(writer: "obstore.WritableFile", key: str, piece: bytes) -> None:
