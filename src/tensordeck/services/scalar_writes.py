@@ -8,6 +8,7 @@ interpreter; an idle one answers at once.
 
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
@@ -22,6 +23,11 @@ from tensordeck.store.resources import ValueType
 
 GROUP_LIMIT: Final = 64
 """At most this many requests are decoded together."""
+
+GATHER_SECONDS: Final = 0.0005
+"""How long to look away before it is seen whether more requests have come."""
+GATHER_LOOKS: Final = 8
+"""How often to look at most."""
 
 
 class _Pending(NamedTuple):
@@ -69,14 +75,18 @@ class ScalarWrites:
                 self._thread = thread
 
     def _run(self) -> None:
+        busy = False
         while True:
             group = [self._queue.get()]
             self._committed.acquire()  # one group at a time: the next one grows meanwhile
+            if busy:
+                self._wait_for_more()
             try:
                 while len(group) < GROUP_LIMIT:
                     group.append(self._queue.get_nowait())
             except queue.Empty:
                 pass
+            busy = len(group) > 1
             try:
                 self._write_group(group)
             except BaseException as error:  # noqa: BLE001 -- handed to the callers; the thread lives on
@@ -84,6 +94,14 @@ class ScalarWrites:
                 for pending in group:
                     if not pending.written.done():
                         pending.written.set_exception(error)
+
+    def _wait_for_more(self) -> None:
+        """Lets requests that are on their way arrive; only while several callers write at once."""
+        waiting = -1
+        for _ in range(GATHER_LOOKS):
+            if waiting == (waiting := self._queue.qsize()):
+                return
+            time.sleep(GATHER_SECONDS)
 
     def _write_group(self, group: Sequence[_Pending]) -> None:
         """Writes a group; `_committed` is released when that is done, unless this raises."""
