@@ -8,8 +8,8 @@ from urllib.parse import quote
 from tensordeck.board.address import path_of
 from tensordeck.filters import Any_, Comparison, Filter
 from tensordeck.names import ResourceName, board_id
-from tensordeck.store.contract import Store
-from tensordeck.store.resources import Experiment, Run, Tensorboard, TimeSeries
+from tensordeck.store.contract import Page, Store
+from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard, TimeSeries
 
 __all__ = [
     "ExperimentRow",
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 Row = TypeVar("Row")
+R = TypeVar("R", bound=Resource)
 
 PAGE_SIZE: Final = 50
 
@@ -114,14 +115,7 @@ def instances(store: Store, query: str = "", token: str = "") -> Listing[Instanc
     Raises:
         InvalidArgument: If the token is not ours.
     """
-    page = store.catalog.list(
-        Tensorboard,
-        "",
-        filter=_search(query),
-        order_by="create_time desc",
-        page_size=PAGE_SIZE,
-        page_token=token,
-    )
+    page = _newest_first(store, Tensorboard, "", query, token)
     counts = store.catalog.count_children(Experiment, [item.name for item in page.items])
     rows = [
         InstanceRow(item, ResourceName.parse(item.name), counts[item.name]) for item in page.items
@@ -138,14 +132,7 @@ def experiments(
         NotFound: If the instance does not exist.
         InvalidArgument: If the token is not ours.
     """
-    page = store.catalog.list(
-        Experiment,
-        parent,
-        filter=_search(query),
-        order_by="create_time desc",
-        page_size=PAGE_SIZE,
-        page_token=token,
-    )
+    page = _newest_first(store, Experiment, parent, query, token)
     counts = store.catalog.count_children(Run, [item.name for item in page.items])
     rows = [
         ExperimentRow(item, ResourceName.parse(item.name), counts[item.name]) for item in page.items
@@ -160,14 +147,7 @@ def runs(store: Store, parent: str, query: str = "", token: str = "") -> Listing
         NotFound: If the experiment does not exist.
         InvalidArgument: If the token is not ours.
     """
-    page = store.catalog.list(
-        Run,
-        parent,
-        filter=_search(query),
-        order_by="create_time desc",
-        page_size=PAGE_SIZE,
-        page_token=token,
-    )
+    page = _newest_first(store, Run, parent, query, token)
     counts = store.catalog.count_children(TimeSeries, [item.name for item in page.items])
     keys = [item.pk for item in page.items]
     sizes = store.points.size_bytes(keys)
@@ -193,6 +173,17 @@ def page_path(name: ResourceName) -> str:
 def board_path(experiment: ResourceName) -> str:
     """The address of an experiment's board, which the client prints in this form, too."""
     return path_of("experiment", board_id(str(experiment)))
+
+
+def _newest_first(store: Store, kind: type[R], parent: str, query: str, token: str) -> Page[R]:
+    return store.catalog.list(
+        kind,
+        parent,
+        filter=_search(query),
+        order_by="create_time desc",
+        page_size=PAGE_SIZE,
+        page_token=token,
+    )
 
 
 def _search(query: str) -> Filter | None:
