@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -15,22 +14,10 @@ from tensordeck.access import SESSION_COOKIE
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
 from tensordeck.store.resources import Run, TimeSeries
 from tests.board.board_logs import load_logs, write_everything, write_graph
+from tests.chromium import open_chromium
 
 pytestmark = pytest.mark.heavy
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PICTURES = os.environ.get("TENSORDECK_SCREENSHOTS")
 """A folder for pictures of what the tests see; `docs/screenshots` for those of the docs."""
 WAIT = 60_000
@@ -67,10 +54,8 @@ def experiments(house, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with open_chromium() as opened:
         yield opened
-        opened.close()
 
 
 class Window:

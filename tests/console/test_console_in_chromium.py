@@ -1,8 +1,6 @@
 """The pages in a real browser, on a real server."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -11,27 +9,12 @@ from typing import Any
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
+from tests.chromium import open_chromium
 
-CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-)
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 NAME_OF = "e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent"
 PLACE = "projects/pages/locations/us-central1"
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on the PATH"),
-]
+pytestmark = pytest.mark.heavy
 
 
 def call(server: Any, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -68,8 +51,7 @@ def page(request, server) -> Iterator[Any]:
         text=True,
         check=True,
     ).stdout.strip()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with open_chromium() as browser:
         page = browser.new_page(color_scheme=request.param, viewport={"width": 1280, "height": 800})
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
@@ -84,7 +66,6 @@ def page(request, server) -> Iterator[Any]:
         )
         page.goto(link)
         yield page
-        browser.close()
     assert complaints == []
 
 

@@ -179,8 +179,9 @@ def test_more_connections_than_the_limit_wait_for_their_turn(tmp_path):
         held = [house.connect() for _ in range(4)]
         for connection in held:
             connection.sendall(b"G")
-        with ThreadPoolExecutor(4) as pool:
-            replies = [pool.submit(raw_request, house.connect(), GET) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as waiting:
+            others = [waiting.enter_context(house.connect()) for _ in range(4)]
+            replies = [pool.submit(raw_request, other, GET) for other in others]
             for connection in held:
                 connection.close()
             assert [body_of(reply.result(10))["listener"] for reply in replies] == ["http"] * 4
