@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import threading
 
@@ -62,3 +63,39 @@ def test_sockets_of_a_killed_server_go_with_the_next_start(tmp_path, monkeypatch
     assert alive.token  # it still takes calls
     assert next_one.stop() == alive.stop() == 0
     assert not list(tmp_path.glob("tensordeck-sockets-*"))
+
+
+def test_a_full_disk_refuses_writes_answers_reads_and_recovers(fresh_server: Server) -> None:
+    """A limit on the size of the server's files stands for the disk."""
+    token = fresh_server.token
+    parent = "/v1/projects/p/locations/us-central1/tensorboards"
+
+    def call(verb: str, body: object = None) -> tuple[int, dict]:
+        connection = http.client.HTTPConnection("127.0.0.1", fresh_server.port, timeout=60)
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request(verb, parent, json.dumps(body) if body else None, headers)
+        reply = connection.getresponse()
+        answer = reply.status, json.load(reply)
+        connection.close()
+        return answer
+
+    def create() -> tuple[int, dict]:
+        return call("POST", {"displayName": "full", "description": "x" * 2000})
+
+    assert create()[0] == 200
+    pid = fresh_server.process.pid
+    limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    largest = max(path.stat().st_size for path in fresh_server.data_dir.glob("tensordeck.db*"))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest + 100_000, limit[1]))
+    made = 1
+    while (answer := create())[0] == 200:
+        made += 1
+        assert made < 2000
+
+    assert answer[0] == 429
+    assert answer[1]["error"]["status"] == "RESOURCE_EXHAUSTED"
+    status, listed = call("GET")
+    assert status == 200
+    assert listed["tensorboards"]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+    assert create()[0] == 200
