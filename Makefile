@@ -44,7 +44,7 @@ lock: $(VENV)/bin/uv ## Write the lock files anew from pyproject.toml
 	sh tools/lock.sh $(BIN)/uv
 
 clean: ## Remove what the verbs made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(VENV)/bin/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tensordeck needs Python 3.11 or newer")'
