@@ -42,6 +42,29 @@ def test_operations_are_polled_under_three_prefixes(api, prefix) -> None:
     assert found["response"]["displayName"] == "polled"
 
 
+@pytest.mark.parametrize("name", ["timeSeries", "time_series"])
+def test_a_repeated_parameter_is_a_list(api, tensorboard, name) -> None:
+    experiment = f"{tensorboard}/experiments/{name.lower().replace('_', '-')}"
+    parent, _, experiment_id = experiment.rpartition("/")
+    api.call("POST", f"/v1/{parent}", {}, tensorboardExperimentId=experiment_id)
+    api.call("POST", f"/v1/{experiment}/runs", {"displayName": "r"}, tensorboardRunId="r")
+    series = [
+        api.call(
+            "POST",
+            f"/v1/{experiment}/runs/r/timeSeries",
+            {"displayName": tag, "valueType": "SCALAR"},
+        )[1]["name"]
+        for tag in "abc"
+    ]
+
+    status, reply = api.call("GET", f"/v1/{tensorboard}:batchRead", **{name: series})
+
+    assert status == 200, reply
+    assert [data["tensorboardTimeSeriesId"] for data in reply["timeSeriesData"]] == [
+        one.rpartition("/")[2] for one in series
+    ]
+
+
 @pytest.mark.parametrize(
     ("verb", "path", "body", "params", "status", "words"),
     [

@@ -226,9 +226,14 @@ def _set_parameter(message: Any, key: str, text: str) -> None:
         value = text.lower() == "true"
     elif field.type == FieldDescriptor.TYPE_ENUM and text.lstrip("-").isdecimal():
         value = int(text)
-    protos.from_json(
-        {field.name: [value] if field.is_repeated else value}, target, f'query parameter "{key}"'
-    )
+    where = f'query parameter "{key}"'
+    if field.is_repeated:
+        # Read on its own: JSON that names a repeated field replaces what came before.
+        one = type(target)()
+        protos.from_json({field.name: [value]}, one, where)
+        target.MergeFrom(one)
+    else:
+        protos.from_json({field.name: value}, target, where)
 
 
 def _field(descriptor: Descriptor, name: str, key: str) -> Any:
