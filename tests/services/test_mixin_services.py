@@ -165,10 +165,22 @@ class TestPolicies:
     def test_a_test_tells_what_access_allows(self, api):
         request = protos.message("google.iam.v1.TestIamPermissionsRequest")(
             resource=f"{api.place}/tensorboards/1",
-            permissions=["aiplatform.tensorboards.get", "aiplatform.tensorboards.delete"],
+            permissions=[
+                "aiplatform.tensorboards.get",
+                "aiplatform.tensorboards.delete",
+                "pubsub.topics.get",
+            ],
         )
         got = self.policies.test_iam_permissions(request, api.context)
         assert list(got.permissions) == ["aiplatform.tensorboards.get"]
+
+    @pytest.mark.parametrize("permission", ["", "*", "aiplatform.tensorboards.*"])
+    def test_wildcards_are_refused(self, api, permission):
+        request = protos.message("google.iam.v1.TestIamPermissionsRequest")(
+            resource=f"{api.place}/tensorboards/1", permissions=[permission]
+        )
+        with pytest.raises(errors.InvalidArgument, match="permissions"):
+            self.policies.test_iam_permissions(request, api.context)
 
     def test_policies_are_empty_and_stay_so(self, api):
         resource = f"{api.place}/tensorboards/1"

@@ -4,8 +4,9 @@ from typing import Any
 
 from tensordeck import protos
 from tensordeck.access import Access
-from tensordeck.errors import PermissionDenied, Unimplemented
-from tensordeck.names import ResourceName
+from tensordeck.access.permissions import PERMISSIONS
+from tensordeck.errors import InvalidArgument, PermissionDenied, Unimplemented
+from tensordeck.names import ResourceName, shown
 from tensordeck.services.call import Call
 
 
@@ -33,8 +34,20 @@ class IamPolicyService:
         )
 
     def test_iam_permissions(self, request: Any, call: Call) -> Any:
-        """Returns those of the permissions that the caller has on the resource."""
+        """Returns those of the permissions that the caller has on the resource.
+
+        Nobody has permissions that the server does not know, those of other services among them.
+
+        Raises:
+            InvalidArgument: If a permission is empty or has a wildcard.
+        """
         ResourceName.parse(request.resource, "resource")
+        for permission in request.permissions:
+            if not permission or "*" in permission:
+                raise InvalidArgument(
+                    "`permissions` must be names such as aiplatform.tensorboards.get, without "
+                    f"wildcards; one is {shown(permission)}."
+                )
         return protos.message("google.iam.v1.TestIamPermissionsResponse")(
             permissions=[
                 permission
@@ -44,6 +57,8 @@ class IamPolicyService:
         )
 
     def _permits(self, call: Call, permission: str, resource: str) -> bool:
+        if permission not in PERMISSIONS:
+            return False
         try:
             self._access.check(call.caller, permission, resource)
         except PermissionDenied:
