@@ -158,11 +158,12 @@ class ScalarWrites:
         except KeyError:
             keys = self._load(run)
             found = [keys.series[series_id] for series_id in run.ids]
-        for series_id, (_, value_type) in zip(run.ids, found, strict=True):
-            if value_type is not ValueType.SCALAR:
-                check_kind(run.run_name, series_id, value_type, ValueType.SCALAR)
+        pks, kinds = zip(*found, strict=True)
+        if len(set(kinds)) > 1 or kinds[0] is not ValueType.SCALAR:
+            for series_id, kind in zip(run.ids, kinds, strict=True):
+                check_kind(run.run_name, series_id, kind, ValueType.SCALAR)
         check_count(run.run_name, len(run.columns.steps))
-        return RunScalars(keys.pk, [pk for pk, _ in found], run.counts, run.columns)
+        return RunScalars(keys.pk, pks, run.counts, run.columns)
 
     def _load(self, run: RunPoints) -> RunKeys:
         names.parse(run.run_name, names.RUN, "tensorboard_run")

@@ -38,10 +38,10 @@ class Schedule:
     """
 
     pause_seconds: float = 1.0
-    run_bytes: int = 2 * 2**20
-    run_rows: int = 512
+    run_bytes: int = 4 * 2**20
+    run_rows: int = 1024
     age_seconds: float = 15.0
-    soft_bytes: int = 64 * 2**20
+    soft_bytes: int = 96 * 2**20
     hard_bytes: int = 256 * 2**20
     wait_seconds: float = 5.0
 
