@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from tensordeck.front.methods import HttpRule
+from tensordeck.front.method import HttpRule
 
 VARIABLE = re.compile(r"\{[a-z_.]+=([^}]*)\}")
 STARS = re.compile(r"\*\*?")

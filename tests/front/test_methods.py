@@ -5,7 +5,8 @@ from google.cloud.aiplatform_v1.services.metadata_service import MetadataService
 from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
 
 from tensordeck import protos
-from tensordeck.front.methods import METHODS, VERSIONS, Method
+from tensordeck.front.method import VERSIONS, Method
+from tensordeck.front.methods import METHODS
 from tests.front.paths import example
 
 PL = "projects/p/locations/us-central1"

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensordeck import errors, protos
-from tensordeck.front.methods import JOB_METHODS, METADATA_METHODS, TENSORBOARD_METHODS, Method
+from tensordeck.front.method import Method
+from tensordeck.front.methods import JOB_METHODS, METADATA_METHODS, TENSORBOARD_METHODS
 from tensordeck.services.jobs import JobService
 
 DESIGNED = [kind for kind in errors.TensordeckError.__subclasses__() if kind is not errors.Internal]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tensordeck import errors, protos
 from tensordeck.access import Access, Caller
-from tensordeck.front.methods import Method
+from tensordeck.front.method import Method
 from tensordeck.services.call import Call
 
 log: Final = logging.getLogger("tensordeck.front")

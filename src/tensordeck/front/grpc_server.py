@@ -13,7 +13,8 @@ import grpc
 from tensordeck import errors
 from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
-from tensordeck.front.methods import METHODS, VERSIONS, Method
+from tensordeck.front.method import VERSIONS, Method
+from tensordeck.front.methods import METHODS
 
 MESSAGE_LIMIT: Final = 256 * 2**20
 """Bytes; the client sends without limit, grpc's own default of 4 MiB is too low."""

@@ -6,92 +6,14 @@ v1 (`projects.locations.tensorboards` and siblings) and `google.api.http` (AIP-1
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
-Version = Literal["v1", "v1beta1"]
-VERSIONS: Final[tuple[Version, ...]] = ("v1", "v1beta1")
+from tensordeck.front.method import VERSIONS, HttpRule, Method
 
-VERTEX: Final = "google.cloud.aiplatform"
 OPERATIONS: Final = "google.longrunning.Operations"
 LOCATIONS: Final = "google.cloud.location.Locations"
 IAM_POLICY: Final = "google.iam.v1.IAMPolicy"
 PROJECTS: Final = "google.cloud.resourcemanager.v3.Projects"
-
-
-@dataclass(frozen=True)
-class HttpRule:
-    """How REST reaches a method.
-
-    Attributes:
-        verb: `GET`, `POST`, `PATCH`, `PUT` or `DELETE`.
-        template: The path (AIP-127), e.g. `/{v}/{parent=projects/*/locations/*}/tensorboards`;
-            `{v}` stands for each API version.
-        body: The request field that the body fills, `*` for the whole request, empty for none.
-    """
-
-    verb: str
-    template: str
-    body: str = ""
-
-    def pattern(self, version: str) -> re.Pattern[str]:
-        """A regular expression over the raw (still escaped) path; groups are the variables."""
-        template = self.template.replace("{v}", version)
-        parts: list[str] = []
-        position = 0
-        for match in re.finditer(r"\{([a-z_.]+)=([^}]*)\}", template):
-            parts.append(re.escape(template[position : match.start()]))
-            inner = re.escape(match[2]).replace(r"\*\*", ".+").replace(r"\*", "[^/:]+")
-            parts.append(f"(?P<{match[1].replace('.', '__')}>{inner})")
-            position = match.end()
-        parts.append(re.escape(template[position:]))
-        return re.compile("".join(parts))
-
-
-@dataclass(frozen=True)
-class Method:
-    """One RPC.
-
-    Attributes:
-        service: Full gRPC service name; Vertex services without version (`TensorboardService`).
-        name: The RPC's name, e.g. `CreateTensorboard`.
-        request: The request's message type.
-        permission: The IAM permission that the caller needs.
-        resource: The request's field that holds the resource it is needed for.
-        http: Its REST rules.
-        long_running: Type of the operation's metadata; empty if it answers at once.
-        streaming: Whether it answers with a stream of messages.
-        raw: Whether the service takes the request's wire bytes (hot path) and checks the
-            permission itself.
-    """
-
-    service: str
-    name: str
-    request: str
-    permission: str
-    resource: str
-    http: tuple[HttpRule, ...]
-    long_running: str = ""
-    streaming: bool = False
-    raw: bool = False
-
-    @cached_property
-    def attribute(self) -> str:
-        """The service's Python method."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
-
-    @property
-    def versioned(self) -> bool:
-        """Whether it exists once for each API version."""
-        return "." not in self.service
-
-    def grpc_path(self, version: Version) -> str:
-        """The gRPC path, e.g. `/google.cloud.aiplatform.v1.TensorboardService/GetTensorboard`."""
-        if self.versioned:
-            return f"/{VERTEX}.{version}.{self.service}/{self.name}"
-        return f"/{self.service}/{self.name}"
-
 
 _PL: Final = "projects/*/locations/*"
 _TB: Final = f"{_PL}/tensorboards/*"

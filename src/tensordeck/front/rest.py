@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from tensordeck import errors, protos
 from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
-from tensordeck.front.methods import METHODS, VERSIONS, Method
+from tensordeck.front.method import VERSIONS, Method
+from tensordeck.front.methods import METHODS
 from tensordeck.names import shown
 
 BODY_LIMIT: Final = 128 * 2**20
