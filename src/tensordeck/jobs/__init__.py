@@ -1,0 +1,1 @@
+"""Training jobs: claimed, prepared, run, watched and brought to an end."""
