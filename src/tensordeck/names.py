@@ -24,6 +24,9 @@ EXPERIMENT: Final = (*TENSORBOARD, "experiments")
 RUN: Final = (*EXPERIMENT, "runs")
 TIME_SERIES: Final = (*RUN, "timeSeries")
 METADATA_STORE: Final = (*LOCATION, "metadataStores")
+CUSTOM_JOB: Final = (*LOCATION, "customJobs")
+TRAINING_PIPELINE: Final = (*LOCATION, "trainingPipelines")
+MODEL: Final = (*LOCATION, "models")
 
 _SEGMENT = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
 _IDS: Final = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
@@ -51,8 +52,15 @@ class SqlCatalog(Catalog):
         """See `Catalog.create_many`."""
         if not resources:
             return []
-        rows = rows_of(type(resources[0]))
-        return self._write(lambda connection: add_resources(connection, rows, resources))
+
+        def work(connection: Connection) -> list[R]:
+            return [
+                created
+                for kind, group in groupby(resources, type)
+                for created in add_resources(connection, rows_of(kind), list(group))
+            ]
+
+        return self._write(work)
 
     def find(self, kind: type[R], name: str) -> R | None:
         """See `Catalog.find`."""

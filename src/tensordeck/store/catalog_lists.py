@@ -28,6 +28,7 @@ PARENTS = {
     "experiments": names.EXPERIMENT,
     "runs": names.RUN,
     "metadataStores": names.METADATA_STORE,
+    "models": names.MODEL,
 }
 ANY = "-"
 """The id that stands for every id of its collection: https://google.aip.dev/159."""

@@ -80,7 +80,10 @@ class Catalog(ABC):
 
     @abstractmethod
     def create_many(self, resources: Sequence[R]) -> list[R]:
-        """Adds several of one kind in one transaction: all or none. Raises as `create`."""
+        """Adds several in one transaction: all or none, parents first. Raises as `create`.
+
+        They may be of several kinds; many of one kind in a row are added together.
+        """
 
     @abstractmethod
     def find(self, kind: type[R], name: str) -> R | None:

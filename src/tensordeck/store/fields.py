@@ -8,16 +8,30 @@ from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, LargeBinary, Sm
 
 from tensordeck import errors
 from tensordeck.names import shown
-from tensordeck.store.resources import Resource, ValueType
+from tensordeck.store.resources import JobState, Resource, ValueType
 from tensordeck.store.rows import rows_of, run_count
 
 __all__ = ["CONTEXT_LINKS", "ENUMS", "Field", "field_of"]
 
-HIDDEN: Final = frozenset({"secret_hash", "secret", "parts", "request", "iam_policy", "payload"})
+HIDDEN: Final = frozenset(
+    {
+        *("secret_hash", "secret", "parts", "request", "iam_policy", "payload"),
+        *("attempt", "executor", "handle", "lease_owner", "lease_until", "cancel_requested"),
+    }
+)
 ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("encryption_spec", "kms_key_name"): ("kms_key_name",)
 }
 CONTEXT_LINKS: Final = ("parent_contexts", "child_contexts")
+
+TIMES: Final = frozenset({"create_time", "update_time", "start_time", "end_time"})
+"""Microseconds since the epoch; 0 for none."""
+
+
+def _states(prefix: str) -> dict[str, int]:
+    """The numbers of JobState, by the names that a message of the API gives them."""
+    return {f"{prefix}_UNSPECIFIED": 0, **{f"{prefix}_{s.name}": s for s in JobState}}
+
 
 ENUMS: Final[dict[tuple[str, str], dict[str, int]]] = {
     ("timeSeries", "value_type"): {"VALUE_TYPE_UNSPECIFIED": 0, **{t.name: t for t in ValueType}},
@@ -37,6 +51,8 @@ ENUMS: Final[dict[tuple[str, str], dict[str, int]]] = {
         "EXECUTION_TYPE": 2,
         "CONTEXT_TYPE": 3,
     },
+    ("customJobs", "state"): _states("JOB_STATE"),
+    ("trainingPipelines", "state"): _states("PIPELINE_STATE"),
 }
 """Names of the numbers in a column, as in the API's messages, by kind and field."""
 
@@ -107,7 +123,7 @@ def _make_fields(kind: type[Resource]) -> dict[str, Field]:
         column = rows.table.c[name]
         if name in HIDDEN or name == "revision" or isinstance(column.type, LargeBinary):
             continue
-        if name in {"create_time", "update_time"}:
+        if name in TIMES:
             sort = "time"
         elif (kind.kind, name) in ENUMS:
             sort = "enum"

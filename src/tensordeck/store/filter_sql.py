@@ -148,7 +148,9 @@ def _flag(field: Field, op: str, value: str, comparison: Comparison) -> ColumnEl
 
 
 def _time(field: Field, op: str, value: str, comparison: Comparison) -> ColumnElement[bool]:
-    """Compares microseconds with a time that may be finer than they are."""
+    """Compares microseconds with a time that may be finer than they are; 0 is no time at all."""
+    if op == ":" and value == "*":
+        return field.column != 0
     nanoseconds = _as_nanoseconds(value)
     if nanoseconds is None:
         raise _bad(
@@ -161,7 +163,7 @@ def _time(field: Field, op: str, value: str, comparison: Comparison) -> ColumnEl
     if op in {"<", ">="} and rest:
         floor += 1
     condition: ColumnElement[bool] = ORDERINGS[op](field.column, floor)
-    return condition
+    return and_(field.column != 0, condition) if op in {"<", "<="} else condition
 
 
 def _document(field: Field, op: str, value: str, comparison: Comparison) -> ColumnElement[bool]:

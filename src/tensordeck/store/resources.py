@@ -20,6 +20,26 @@ class ValueType(IntEnum):
     BLOB_SEQUENCE = 3
 
 
+class JobState(IntEnum):
+    """Where a training job is; numbers as in the API's JobState and PipelineState."""
+
+    QUEUED = 1
+    """Nobody has taken it up."""
+    PENDING = 2
+    """What it needs is being made ready."""
+    RUNNING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    CANCELLING = 6
+    CANCELLED = 7
+    PAUSED = 8
+
+    @property
+    def ended(self) -> bool:
+        """Whether it stays so for ever."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """What every kind has.
@@ -256,3 +276,133 @@ class UploadSession(Resource):
     received: int = 0
     parts: tuple[str, ...] = ()
     request: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomJob(Resource):
+    """A custom job.
+
+    What runs it keeps its own notes in the same row, so that one write changes both: `attempt`,
+    `executor`, `handle` and the lease.
+
+    Attributes:
+        display_name: For people.
+        labels: Texts by key.
+        job_spec: The CustomJobSpec as proto3 JSON.
+        kms_key_name: Echoed.
+        state: Where it is.
+        start_time: Microseconds since the epoch of its first RUNNING; 0 before that.
+        end_time: The same of its end.
+        error: `{"code", "message"}` of a `google.rpc.Status`; empty if all is well.
+        principal: The e-mail address of who made it.
+        pipeline: The full name of the training pipeline that it belongs to; empty for none.
+        attempt: How many times it was started.
+        executor: What runs it.
+        handle: By what the executor finds it again.
+        lease_owner: Which server looks after it; empty for none.
+        lease_until: Microseconds since the epoch from which on another server may.
+        cancel_requested: Whether somebody wants it to end.
+    """
+
+    kind: ClassVar[str] = "customJobs"
+
+    display_name: str = ""
+    labels: Json = field(default_factory=dict)
+    job_spec: Json = field(default_factory=dict)
+    kms_key_name: str = ""
+    state: JobState = JobState.QUEUED
+    start_time: int = 0
+    end_time: int = 0
+    error: Json = field(default_factory=dict)
+    principal: str = ""
+    pipeline: str = ""
+    attempt: int = 0
+    executor: str = ""
+    handle: Json = field(default_factory=dict)
+    lease_owner: str = ""
+    lease_until: int = 0
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPipeline(Resource):
+    """A training pipeline: a custom job, and a model made of what it leaves.
+
+    Attributes:
+        display_name: For people.
+        labels: Texts by key.
+        definition: `training_task_definition`, as it was given.
+        inputs: `training_task_inputs`, as they were given.
+        metadata: `training_task_metadata`.
+        input_data_config: Proto3 JSON; echoed.
+        model_to_upload: The Model as proto3 JSON; empty for none.
+        model_id: The id that the model is to get; empty for any.
+        parent_model: The full name of the model that it is to be a version of; empty for none.
+        kms_key_name: Echoed.
+        state: Where it is.
+        start_time: As in CustomJob.
+        end_time: As in CustomJob.
+        error: As in CustomJob.
+        custom_job: The full name of its custom job.
+    """
+
+    kind: ClassVar[str] = "trainingPipelines"
+
+    display_name: str = ""
+    labels: Json = field(default_factory=dict)
+    definition: str = ""
+    inputs: Json = field(default_factory=dict)
+    metadata: Json = field(default_factory=dict)
+    input_data_config: Json = field(default_factory=dict)
+    model_to_upload: Json = field(default_factory=dict)
+    model_id: str = ""
+    parent_model: str = ""
+    kms_key_name: str = ""
+    state: JobState = JobState.QUEUED
+    start_time: int = 0
+    end_time: int = 0
+    error: Json = field(default_factory=dict)
+    custom_job: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Resource):
+    """A registered model: what its versions share.
+
+    Attributes:
+        display_name: For people.
+        description: The same.
+        labels: Texts by key.
+        aliases: The version that each alias stands for, `{"default": "1"}`.
+        last_version: The largest version number ever given out.
+    """
+
+    kind: ClassVar[str] = "models"
+
+    display_name: str = ""
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+    aliases: Json = field(default_factory=dict)
+    last_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion(Resource):
+    """A version of a model: `{model}/versions/1`; the API calls it `{model}@1`.
+
+    Attributes:
+        description: For people.
+        labels: Texts by key, besides the model's.
+        artifact_uri: Where its files lie.
+        spec: The rest of the Model message that belongs to the version, as proto3 JSON.
+        training_pipeline: The full name of what made it; empty for an upload.
+    """
+
+    kind: ClassVar[str] = "versions"
+    parent_kind: ClassVar[str] = "models"
+
+    description: str = ""
+    labels: Json = field(default_factory=dict)
+    artifact_uri: str = ""
+    spec: Json = field(default_factory=dict)
+    training_pipeline: str = ""

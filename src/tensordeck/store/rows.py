@@ -15,16 +15,21 @@ from tensordeck.store.resources import (
     Bucket,
     Context,
     Credential,
+    CustomJob,
     Execution,
     Experiment,
+    JobState,
     MetadataSchema,
     MetadataStore,
+    Model,
+    ModelVersion,
     Operation,
     Resource,
     Run,
     StoredObject,
     Tensorboard,
     TimeSeries,
+    TrainingPipeline,
     UploadSession,
     ValueType,
 )
@@ -50,6 +55,10 @@ KINDS: Final[dict[str, type[Resource]]] = {
         Bucket,
         StoredObject,
         UploadSession,
+        CustomJob,
+        TrainingPipeline,
+        Model,
+        ModelVersion,
     )
 }
 READ_ONLY: Final = frozenset({"run_count", "run_pk", "parent_contexts"})
@@ -79,6 +88,7 @@ class Rows(Generic[R]):
         self.by_names = self.select.where(self.table.c.name.in_(bindparam("names", expanding=True)))
         self._texts = [name for name in self.stored if self.table.c[name].type is schema.String]
         self._lists = [name for name in self.stored if name == "parts"]
+        self._has_job_state = kind in (CustomJob, TrainingPipeline)
 
     def _column(self, name: str) -> ColumnElement[Any]:
         if name == "run_pk":
@@ -119,6 +129,8 @@ class Rows(Generic[R]):
     def _record(self, values: dict[str, Any]) -> R:
         if "value_type" in values:
             values["value_type"] = ValueType(values["value_type"])
+        if self._has_job_state:
+            values["state"] = JobState(values["state"])
         for name in self._lists:
             values[name] = tuple(values[name])
         return self.kind(**values)

@@ -95,6 +95,16 @@ def _node_columns() -> list[Column[Any]]:
     ]
 
 
+def _progress() -> list[Column[Any]]:
+    """What jobs and pipelines share."""
+    return [
+        Column("state", SmallInteger, nullable=False),
+        _number("start_time"),
+        _number("end_time"),
+        _document("error"),
+    ]
+
+
 # A resource without a parent kind carries the place it lives in (`projects/P/locations/L`; empty
 # for one whose name holds none), so that a list of a place reads an index in order of creation.
 tensorboards: Final = _resources(
@@ -204,6 +214,64 @@ uploads: Final = _resources(
     _document("parts"),
     _document("request"),
 )
+# The indexes by state find the few that have not ended among the many that have.
+custom_jobs: Final = _resources(
+    "custom_jobs",
+    _text("place"),
+    _text("display_name"),
+    _document("labels"),
+    _document("job_spec"),
+    _text("kms_key_name"),
+    *_progress(),
+    _text("principal"),
+    _text("pipeline"),
+    _number("attempt"),
+    _text("executor"),
+    _document("handle"),
+    _text("lease_owner"),
+    _number("lease_until"),
+    _flag("cancel_requested"),
+    Index(None, "place", "pk"),
+    Index(None, "state", "pk"),
+)
+training_pipelines: Final = _resources(
+    "training_pipelines",
+    _text("place"),
+    _text("display_name"),
+    _document("labels"),
+    _text("definition"),
+    _document("inputs"),
+    _document("metadata"),
+    _document("input_data_config"),
+    _document("model_to_upload"),
+    _text("model_id"),
+    _text("parent_model"),
+    _text("kms_key_name"),
+    *_progress(),
+    _text("custom_job"),
+    Index(None, "place", "pk"),
+    Index(None, "state", "pk"),
+)
+models: Final = _resources(
+    "models",
+    _text("place"),
+    _text("display_name"),
+    _text("description"),
+    _document("labels"),
+    _document("aliases"),
+    _number("last_version"),
+    Index(None, "place", "pk"),
+)
+model_versions: Final = _resources(
+    "model_versions",
+    _parent(models),
+    _text("description"),
+    _document("labels"),
+    _text("artifact_uri"),
+    _document("spec"),
+    _text("training_pipeline"),
+    Index(None, "parent_pk", "pk"),
+)
 
 TABLES: Final[dict[str, Table]] = {
     "tensorboards": tensorboards,
@@ -220,6 +288,10 @@ TABLES: Final[dict[str, Table]] = {
     "buckets": buckets,
     "objects": objects,
     "uploads": uploads,
+    "customJobs": custom_jobs,
+    "trainingPipelines": training_pipelines,
+    "models": models,
+    "versions": model_versions,
 }
 """The table of each kind, by the kind's collection id."""
 
