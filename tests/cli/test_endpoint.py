@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensordeck.cli.endpoint import Endpoint, locate, require_answer, split_address
+from tensordeck.cli.endpoint import locate, require_answer, split_address
 from tensordeck.errors import FailedPrecondition, InvalidArgument, Unavailable
+from tensordeck.redirect.endpoint import Endpoint
 
 
 def written(folder: Path, **record: object) -> Path:

@@ -16,8 +16,8 @@ def test_the_page_shows_the_present_help_of_every_command():
 
 
 def test_the_page_names_every_variable_that_a_child_gets_or_loses():
-    from tensordeck.cli.endpoint import Endpoint
-    from tensordeck.cli.environment import REMOVED, child_environment
+    from tensordeck.redirect.endpoint import Endpoint
+    from tensordeck.redirect.environment import REMOVED, child_environment
 
     page = (ROOT / "docs" / "cli.md").read_text()
     here = Path("/nowhere")

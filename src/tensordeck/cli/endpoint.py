@@ -7,40 +7,17 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument, Unavailable
+from tensordeck.redirect.endpoint import Endpoint
 from tensordeck.settings import Settings
 
-__all__ = ["Endpoint", "locate", "require_answer"]
+__all__ = ["locate", "require_answer"]
 
 TIMEOUT_SECONDS: Final = 5.0
 """How long a server may take to answer /healthz before a command gives up on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A running server, and what a caller needs to talk to it.
-
-    Attributes:
-        url: `http://host:port`, without a trailing slash; `https` for a remote one.
-        host: The host to connect to.
-        port: The port to connect to.
-        credentials: The credentials file that its token endpoint honours.
-        ca_bundle: Public roots and the server's own CA.
-        state_dir: A folder for what child programs keep (gcloud's configuration).
-        local: Whether the server runs on this machine, on a data directory that we can read.
-    """
-
-    url: str
-    host: str
-    port: int
-    credentials: Path
-    ca_bundle: Path
-    state_dir: Path
-    local: bool
 
 
 def locate(

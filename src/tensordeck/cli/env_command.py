@@ -9,7 +9,7 @@ from typing import Final
 
 from tensordeck.cli import target_options
 from tensordeck.cli.endpoint import require_answer
-from tensordeck.cli.environment import REMOVED, child_environment
+from tensordeck.redirect.environment import REMOVED, child_environment
 
 __all__ = ["FORMATS", "parser", "run"]
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from tensordeck.cli import target_options
 from tensordeck.cli.endpoint import require_answer
-from tensordeck.cli.environment import REMOVED, child_environment
 from tensordeck.errors import FailedPrecondition
+from tensordeck.redirect.environment import REMOVED, child_environment
 
 __all__ = ["parser", "run"]
 

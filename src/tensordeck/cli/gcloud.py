@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from tensordeck.cli.endpoint import Endpoint
 from tensordeck.cli.gcloud_format import render
 from tensordeck.cli.vertex_api import VertexApi
 from tensordeck.errors import InvalidArgument, TensordeckError
+from tensordeck.redirect.endpoint import Endpoint
 
 __all__ = ["main"]
 

@@ -2,7 +2,8 @@
 
 import argparse
 
-from tensordeck.cli.endpoint import Endpoint, locate
+from tensordeck.cli.endpoint import locate
+from tensordeck.redirect.endpoint import Endpoint
 
 __all__ = ["add_to", "endpoint_of", "parser"]
 

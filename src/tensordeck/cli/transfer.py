@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensordeck.cli.endpoint import Endpoint, locate, require_answer
+from tensordeck.cli.endpoint import locate, require_answer
 from tensordeck.cli.settings_options import CaFile, CredentialsFile, DataDir, Port, Url
 from tensordeck.errors import InvalidArgument, NotFound
+from tensordeck.redirect.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from tensordeck.ingest.uploader import Progress, Target

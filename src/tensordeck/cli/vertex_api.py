@@ -7,9 +7,9 @@ import urllib.parse
 import urllib.request
 from typing import Any, Final
 
-from tensordeck.cli.endpoint import Endpoint
 from tensordeck.errors import TensordeckError, Unavailable
 from tensordeck.ingest.bearer_token import BearerToken
+from tensordeck.redirect.endpoint import Endpoint
 
 __all__ = ["ApiError", "VertexApi"]
 

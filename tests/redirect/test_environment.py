@@ -1,17 +1,13 @@
 """The environment that a child gets."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensordeck.cli import env_command
-from tensordeck.cli.endpoint import Endpoint
-from tensordeck.cli.environment import REMOVED, child_environment
+from tensordeck.redirect.endpoint import Endpoint
+from tensordeck.redirect.environment import child_environment
 
 HOSTS = ("us-central1-aiplatform.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com")
 
@@ -105,30 +101,3 @@ def test_the_project_is_the_user_s_own_where_there_is_one(endpoint: Endpoint, tm
     assert "GOOGLE_CLOUD_PROJECT" not in environ
     environ = child_environment(endpoint, {"CLOUDSDK_CONFIG": str(tmp_path)})
     assert environ["GOOGLE_CLOUD_PROJECT"] == "tensordeck"
-
-
-@pytest.mark.parametrize("value", ["plain", "it's", 'a "b" $c `d` \\ e', "ä\n模型"])
-def test_a_shell_reads_back_what_was_meant(value: str):
-    text = env_command.FORMATS["sh"]({"VALUE": value})
-    script = f'{text}\nprintf %s "$VALUE"; echo; echo "left:$grpc_proxy"'
-
-    out = subprocess.run(
-        ["sh", "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "grpc_proxy": "x"},
-    ).stdout
-
-    assert out == f"{value}\nleft:\n"
-
-
-def test_each_format_sets_and_removes():
-    variables = {"A": "it's"}
-
-    assert json.loads(env_command.FORMATS["json"](variables)) == variables
-    assert "set -gx A 'it\\'s'" in env_command.FORMATS["fish"](variables)
-    assert "$env:A = 'it''s'" in env_command.FORMATS["powershell"](variables)
-    for name in REMOVED:
-        assert f"set -e {name}\n" in env_command.FORMATS["fish"](variables)
-        assert f"Env:{name} " in env_command.FORMATS["powershell"](variables)

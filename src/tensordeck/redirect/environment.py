@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tensordeck.cli import gcloud_config
-from tensordeck.cli.endpoint import Endpoint
+from tensordeck.redirect import gcloud_config
+from tensordeck.redirect.endpoint import Endpoint
 
 __all__ = ["DEFAULT_PROJECT", "REMOVED", "child_environment"]
 
@@ -120,7 +120,8 @@ def proxy_url(endpoint: Endpoint) -> str:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     if endpoint.local:
         return f"http://{host}:{endpoint.port}"
-    from tensordeck.cli.proxy_password import proxy_password
+    # Only a remote server needs it, and `exec` starts before every script.
+    from tensordeck.redirect.proxy_password import proxy_password  # noqa: PLC0415 -- as said
 
     return f"http://tensordeck:{proxy_password(endpoint.credentials)}@{host}:{endpoint.port}"
 
@@ -152,7 +153,7 @@ def _bundle(endpoint: Endpoint, environ: Mapping[str, str]) -> Path:
     )
     if not own:
         return ours
-    import zlib
+    import zlib  # noqa: PLC0415 -- as above: rarely needed
 
     pem = b"\n".join(file.read_bytes() for file in (ours, *own))
     folder = ours.parent if endpoint.local else endpoint.state_dir
