@@ -51,6 +51,9 @@ def test_text_is_read_as_the_setting_s_type(tmp_path: Path):
     ("environ", "text", "told"),
     [
         ({"TENSORDECK_PORT": "many"}, "", "TENSORDECK_PORT"),
+        ({"TENSORDECK_PORT": "70000"}, "", "TENSORDECK_PORT.*0 to 65535"),
+        ({"TENSORDECK_DRAIN_SECONDS": "nan"}, "", "at least 0"),
+        ({"TENSORDECK_LOG_LEVEL": "loud"}, "", "debug, info"),
         ({}, "port = 'many'", "tensordeck.toml"),
         ({}, "colour = 'blue'", "unknown setting colour"),
         ({}, "port = ", "tensordeck.toml"),

@@ -4,13 +4,20 @@ A setting comes from the command line, else from `TENSORDECK_<NAME>`, else from 
 in the working directory, else from its default here.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tensordeck.errors import InvalidArgument
+
+_BOUNDS: Final = {"port": (0, 65535), "drain_seconds": (0, math.inf)}
+"""The least and the largest value of a number, where not every number makes sense."""
+_CHOICES: Final = {"log_level": ("debug", "info", "warning", "error")}
+"""What a text may be, where not every text makes sense."""
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class Settings:
             raise InvalidArgument(f"{file}: unknown setting {', '.join(unknown)}.")
         values: dict[str, Any] = {}
         for field in fields(cls):
-            variable = f"TENSORDECK_{field.name.upper()}"
+            variable = cls.variable(field.name)
             sources = (
                 ("the command line", (given or {}).get(field.name)),
                 (variable, environ.get(variable) or None),
@@ -75,9 +82,41 @@ class Settings:
             )
             for source, value in sources:
                 if value is not None:
-                    values[field.name] = _read(field.name, value, field.default, source)
+                    values[field.name] = cls.read(field.name, value, source)
                     break
         return cls(**values)
+
+    @staticmethod
+    def variable(name: str) -> str:
+        """The environment variable of a setting, e.g. `TENSORDECK_PORT`."""
+        return f"TENSORDECK_{name.upper()}"
+
+    @classmethod
+    def read(cls, name: str, value: Any, source: str = "") -> Any:
+        """Converts a value to its setting's type, which the default has.
+
+        Args:
+            name: The setting.
+            value: Text, or what a TOML file has for it.
+            source: Where it stands, for the message.
+
+        Raises:
+            InvalidArgument: If it can't be; the message names the setting, value and source.
+        """
+        default = next(field.default for field in fields(cls) if field.name == name)
+        wrong = f"{name.replace('_', '-')} can't be {value!r}"
+        where = f" (from {source})" if source else ""
+        try:
+            result = _converted(value, default)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidArgument(f"{wrong}{where}.") from error
+        if name in _BOUNDS and not _BOUNDS[name][0] <= result <= _BOUNDS[name][1]:
+            least, most = _BOUNDS[name]
+            range_ = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+            raise InvalidArgument(f"{wrong}{where}: it is a number {range_}.")
+        if name in _CHOICES and result not in _CHOICES[name]:
+            raise InvalidArgument(f"{wrong}{where}: choose one of {', '.join(_CHOICES[name])}.")
+        return result
 
 
 def _parsed(file: Path) -> dict[str, Any]:
@@ -91,13 +130,10 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise InvalidArgument(f"{file} can't be read: {error}") from error
 
 
-def _read(name: str, value: Any, default: Any, source: str) -> Any:
-    """Converts a value to its setting's type, which the default has."""
-    try:
-        if isinstance(default, tuple):
-            return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-        return type(default)(value) if not isinstance(default, Path) else Path(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(
-            f"{name.replace('_', '-')} can't be {value!r} (from {source})."
-        ) from error
+def _converted(value: Any, default: Any) -> Any:
+    """A value in its default's type. Raises KeyError, TypeError or ValueError."""
+    if isinstance(default, tuple):
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if isinstance(default, bool):  # bool("false") is True
+        return _FLAGS[str(value).lower()]
+    return Path(value) if isinstance(default, Path) else type(default)(value)

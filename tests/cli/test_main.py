@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,11 +34,17 @@ def test_help_loads_nothing_heavy(arguments: list[str]):
     assert "usage: tensordeck" in done.stdout.lower()
 
 
-def test_exec_does_not_even_load_typer():
+@pytest.mark.parametrize("arguments", [["exec", "--", "true"], ["env"], ["serve"]])
+def test_what_stands_before_scripts_and_answers_does_not_even_load_typer(
+    arguments: list[str], tmp_path: Path
+):
+    no_folder = tmp_path / "file" / "data"
+    no_folder.parent.write_text("")
+    command = [arguments[0], "--data-dir", str(no_folder), *arguments[1:]]
     code = (
         "import sys\n"
         "from tensordeck.cli import main\n"
-        "status = main(['exec', '--data-dir', '/nowhere', '--', 'true'])\n"
+        f"status = main({command})\n"
         "sys.exit('typer' if 'typer' in sys.modules else status + 40)\n"
     )
 
@@ -54,7 +61,13 @@ def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["no-such-command"], ["serve", "--port", "many"], ["serve", "--port", "70000"], ["upload"]],
+    [
+        ["no-such-command"],
+        ["serve", "--port", "many"],
+        ["serve", "--port", "70000"],
+        ["serve", "x"],
+        ["upload"],
+    ],
 )
 def test_a_command_line_that_makes_no_sense_ends_with_2(arguments: list[str]):
     assert main(arguments) == 2

@@ -1,8 +1,8 @@
 """The `tensordeck` command: its entry point, and what all commands share about failing.
 
-`exec` and `env` stand before every script that a user starts. They are plain argparse over the
-standard library and add some 25 ms; the other commands are a typer application, whose import
-alone costs five times that.
+`exec` and `env` stand before every script that a user starts, and `serve` before every answer.
+They are plain argparse over the standard library and add some 25 ms; the other commands are a
+typer application, whose import alone costs five times that.
 """
 
 import sys
@@ -38,12 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from tensordeck.cli import env_command
 
             return env_command.run(given[1:])
+        if given[:1] == ["serve"]:
+            from tensordeck.cli import serve_command
+
+            return serve_command.run(given[1:])
         from tensordeck.cli.app import run
 
         return run(given)
     except TensordeckError as error:
         print(f"tensordeck: {error.message}", file=sys.stderr)
         return FAILED
+    except SystemExit as end:  # argparse's, for --help and for what it can't understand
+        return int(end.code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -48,8 +48,12 @@ def _tensordeck(
     pass
 
 
-# `cli.main` runs these two without this module; here they are for --help and for completion.
+# `cli.main` runs these three without this module; here they are for --help and for completion.
 _AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def _serve(context: typer.Context) -> None:
+    raise typer.Exit(serve_command.run(context.args))
 
 
 def _exec(context: typer.Context) -> None:
@@ -60,7 +64,7 @@ def _env(context: typer.Context) -> None:
     raise typer.Exit(env_command.run(context.args))
 
 
-application.command("serve")(serve_command.serve)
+application.command("serve", help=serve_command.SUMMARY, context_settings=_AS_GIVEN)(_serve)
 application.command("exec", help=exec_command.SUMMARY, context_settings=_AS_GIVEN)(_exec)
 application.command("env", help=env_command.SUMMARY, context_settings=_AS_GIVEN)(_env)
 application.command("open")(open_command.open_resource)

@@ -1,115 +1,111 @@
-"""`tensordeck serve`: starts the server and says how to use it."""
+"""`tensordeck serve`: starts the server and says how to use it.
 
+Plain argparse, as `exec` and `env`: a server should not load another framework before itself.
+"""
+
+import argparse
+import logging
+import os
 import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from tensordeck import __version__
-from tensordeck.cli.settings_options import DatabaseUrl, DataDir, ObjectStore
+from tensordeck.errors import InvalidArgument
 from tensordeck.settings import Settings
 
 if TYPE_CHECKING:
     from tensordeck.server import Running
 
-__all__ = ["serve"]
+__all__ = ["SUMMARY", "parser", "run"]
+
+SUMMARY: Final = "Start the server."
+
+_OPTIONS: Final = {
+    "data_dir": ("DIR", "where an embedded server keeps everything"),
+    "host": ("ADDRESS", "address to listen on; the default is reached from this machine only"),
+    "port": ("N", "the one port for everything; 0 picks a free one"),
+    "database_url": ("URL", "database of a server that does not keep it in its data directory"),
+    "object_store": (
+        "URL",
+        "where blobs and files lie, if not in the data directory: file://, s3://, gs:// or az://",
+    ),
+    "public_url": (
+        "URL",
+        "address that people open, where a load balancer stands before it",
+    ),
+    "server_names": ("NAME,...", "further host names that the server's certificate must cover"),
+    "plaintext_networks": (
+        "NETWORK,...",
+        "networks whose callers may come without TLS, e.g. a load balancer's 10.0.0.0/8",
+    ),
+    "upstream_proxy": ("URL", "http://host:port that calls to other hosts are tunnelled through"),
+    "log_level": ("LEVEL", "debug, info, warning or error"),
+    "drain_seconds": (
+        "SECONDS",
+        "how long requests in flight may take after Ctrl-C or SIGTERM",
+    ),
+}
+"""What the value of each setting's option is called, and what the option says of itself."""
 
 
-def serve(
-    data_dir: DataDir = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_HOST",
-            help="Address to listen on.  [default: 127.0.0.1, this machine only]",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            envvar="TENSORDECK_PORT",
-            metavar="N",
-            help="The one port for everything; 0 picks a free one.  [default: 6060]",
-        ),
-    ] = None,
-    database_url: DatabaseUrl = None,
-    object_store: ObjectStore = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_PUBLIC_URL",
-            metavar="URL",
-            help="The address that people open, when a load balancer stands before the server.",
-        ),
-    ] = None,
-    server_names: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_SERVER_NAMES",
-            metavar="NAME,...",
-            help="Further host names that the server's certificate must cover.",
-        ),
-    ] = None,
-    plaintext_networks: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_PLAINTEXT_NETWORKS",
-            metavar="NETWORK,...",
-            help="Networks whose callers may come without TLS, e.g. a load balancer's 10.0.0.0/8.",
-        ),
-    ] = None,
-    upstream_proxy: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_UPSTREAM_PROXY",
-            metavar="URL",
-            help="http://host:port that calls to other hosts are tunnelled through.",
-        ),
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TENSORDECK_LOG_LEVEL",
-            metavar="LEVEL",
-            help="debug, info, warning or error.  [default: info]",
-        ),
-    ] = None,
-    drain_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            envvar="TENSORDECK_DRAIN_SECONDS",
-            metavar="SECONDS",
-            help="How long requests in flight may take after Ctrl-C or SIGTERM.  [default: 4]",
-        ),
-    ] = None,
-) -> None:
-    """Start the server.
-
-    With no options it keeps everything in ./tensordeck-data and listens on
-    http://localhost:6060. A setting may also stand in the environment or in ./tensordeck.toml.
-    """
-    settings = Settings.load(
-        {
-            "data_dir": data_dir,
-            "host": host,
-            "port": port,
-            "database_url": database_url,
-            "object_store": object_store,
-            "public_url": public_url,
-            "server_names": server_names,
-            "plaintext_networks": plaintext_networks,
-            "upstream_proxy": upstream_proxy,
-            "log_level": log_level,
-            "drain_seconds": drain_seconds,
-        }
+def parser() -> argparse.ArgumentParser:
+    """The command's options: one a setting, in the order of `Settings`."""
+    result = argparse.ArgumentParser(
+        prog="tensordeck serve",
+        usage="tensordeck serve [OPTIONS]",
+        description=SUMMARY,
+        epilog="With no options it keeps everything in ./tensordeck-data and listens on\n"
+        "http://localhost:6060. Each setting may also stand in the environment variable that is\n"
+        "named beside it, or in ./tensordeck.toml.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
+    for field in fields(Settings):
+        metavar, text = _OPTIONS[field.name]
+        default = f"; default {field.default:g}" if isinstance(field.default, float) else ""
+        if not default and field.default not in ("", ()):
+            default = f"; default {field.default}"
+        result.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=_reader(field.name),
+            metavar=metavar,
+            help=f"{text} [env {Settings.variable(field.name)}{default}]",
+        )
+    return result
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serves until Ctrl-C or SIGTERM.
+
+    Returns:
+        0, after the server ended as it should.
+
+    Raises:
+        TensordeckError: If it can't start.
+    """
+    settings = Settings.load(vars(parser().parse_args(arguments)))
     from tensordeck import server
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tensordeck").setLevel(settings.log_level.upper())
     server.run(settings, _greet)
+    return 0
+
+
+def _reader(name: str) -> Callable[[str], Any]:
+    """What turns an option's text into its setting's value, as argparse wants it to fail."""
+
+    def read(text: str) -> Any:
+        try:
+            return Settings.read(name, text)
+        except InvalidArgument as error:
+            raise argparse.ArgumentTypeError(error.message) from error
+
+    return read
 
 
 def _greet(running: "Running") -> None:
@@ -121,9 +117,16 @@ def _greet(running: "Running") -> None:
         ("scripts", f"tensordeck exec{where} -- python your_script.py"),
         ("browser", running.sign_in_url),
     )
-    typer.secho(f"Tensordeck {__version__} is ready. Ctrl-C stops it.", bold=True)
+    print(_styled("1", f"Tensordeck {__version__} is ready. Ctrl-C stops it."))
     for label, text in lines:
-        typer.echo(f"  {typer.style(f'{label:8}', dim=True)} {text}")
+        print(f"  {_styled('2', f'{label:8}')} {text}")
+    sys.stdout.flush()  # whoever started us through a pipe waits for this
+
+
+def _styled(style: str, text: str) -> str:
+    """A text in bold (1) or faint (2) print, where there is a terminal that can (ECMA-48)."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")
+    return text if plain else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _data_dir_option(data_dir: Path) -> str:

@@ -1,11 +1,11 @@
-"""The options that name a store or a server's settings, once for all typer commands."""
+"""The options that say which store or server is meant, once for all typer commands."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["CaFile", "CredentialsFile", "DataDir", "DatabaseUrl", "ObjectStore", "Port", "Url"]
+__all__ = ["CaFile", "CredentialsFile", "DataDir", "DatabaseUrl", "Port", "Url"]
 
 DataDir = Annotated[
     Path | None,
@@ -23,16 +23,6 @@ DatabaseUrl = Annotated[
         envvar="TENSORDECK_DATABASE_URL",
         metavar="URL",
         help="The database of a server that does not keep it in its data directory.",
-    ),
-]
-ObjectStore = Annotated[
-    str | None,
-    typer.Option(
-        "--object-store",
-        envvar="TENSORDECK_OBJECT_STORE",
-        metavar="URL",
-        help="Where blobs and files lie: file://, s3://, gs:// or az://.  "
-        "[default: the data directory]",
     ),
 ]
 Port = Annotated[
