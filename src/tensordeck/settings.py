@@ -13,9 +13,17 @@ from typing import Any, Final, Self
 
 from tensordeck.errors import InvalidArgument
 
-_BOUNDS: Final = {"port": (0, 65535), "drain_seconds": (0, math.inf)}
+_BOUNDS: Final = {
+    "port": (0, 65535),
+    "drain_seconds": (0, math.inf),
+    "parallel_jobs": (1, 1000),
+    "keep_jobs_days": (0, math.inf),
+}
 """The least and the largest value of a number, where not every number makes sense."""
-_CHOICES: Final = {"log_level": ("debug", "info", "warning", "error")}
+_CHOICES: Final = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "executor": ("process",),
+}
 """What a text may be, where not every text makes sense."""
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -37,6 +45,15 @@ class Settings:
         upstream_proxy: `http://host:port` that the gateway tunnels through, if any.
         log_level: `debug`, `info`, `warning` or `error`.
         drain_seconds: How long requests in flight may take once a stop was asked for.
+        run_jobs: Whether this server runs training jobs; otherwise they wait for one that does.
+        executor: What runs their replicas: `process`.
+        parallel_jobs: How many jobs run at a time; the others wait.
+        image_table: A TOML file that says what stands for container images; empty means the one
+            that comes with the server.
+        system_metrics: Whether to record what jobs use: cores, memory, disk, accelerators.
+        keep_jobs_days: How long a job's files stay on this host after its end; its logs stay.
+        allow_missing_accelerators: Whether a job may run without an accelerator that it asks for
+            and that is not here.
     """
 
     data_dir: Path = Path("tensordeck-data")
@@ -50,6 +67,13 @@ class Settings:
     upstream_proxy: str = ""
     log_level: str = "info"
     drain_seconds: float = 4.0
+    run_jobs: bool = True
+    executor: str = "process"
+    parallel_jobs: int = 4
+    image_table: str = ""
+    system_metrics: bool = True
+    keep_jobs_days: float = 7.0
+    allow_missing_accelerators: bool = False
 
     @classmethod
     def load(

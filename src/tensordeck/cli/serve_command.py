@@ -48,6 +48,16 @@ _OPTIONS: Final = {
         "SECONDS",
         "how long requests in flight may take after Ctrl-C or SIGTERM",
     ),
+    "run_jobs": ("BOOL", "whether this server runs training jobs"),
+    "executor": ("NAME", "what runs them: process"),
+    "parallel_jobs": ("N", "how many jobs run at a time; the others wait"),
+    "image_table": ("FILE", "TOML file that says what stands for container images in jobs"),
+    "system_metrics": ("BOOL", "whether to record what jobs use of this machine"),
+    "keep_jobs_days": ("DAYS", "how long a job's files stay after its end; its logs stay"),
+    "allow_missing_accelerators": (
+        "BOOL",
+        "whether a job may run without an accelerator that it asks for and that is not here",
+    ),
 }
 """What the value of each setting's option is called, and what the option says of itself."""
 
@@ -68,7 +78,8 @@ def parser() -> argparse.ArgumentParser:
         metavar, text = _OPTIONS[field.name]
         default = f"; default {field.default:g}" if isinstance(field.default, float) else ""
         if not default and field.default not in ("", ()):
-            default = f"; default {field.default}"
+            shown = str(field.default)
+            default = f"; default {shown.lower() if isinstance(field.default, bool) else shown}"
         result.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=_reader(field.name),

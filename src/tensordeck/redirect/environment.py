@@ -13,7 +13,7 @@ from typing import Final
 from tensordeck.redirect import gcloud_config
 from tensordeck.redirect.endpoint import Endpoint
 
-__all__ = ["DEFAULT_PROJECT", "REMOVED", "child_environment"]
+__all__ = ["CA_VARIABLES", "DEFAULT_PROJECT", "REMOVED", "child_environment"]
 
 DEFAULT_PROJECT: Final = "tensordeck"
 """The project of scripts and commands that name none; the server answers for any."""
@@ -40,7 +40,7 @@ REMOVED: Final = (
 )
 """Variables that would lead calls past the gateway; a child must not have them."""
 
-_CA_VARIABLES: Final = (
+CA_VARIABLES: Final = (
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",  # gRPC
     "REQUESTS_CA_BUNDLE",  # requests: the client's REST transport, google-auth, Cloud Storage
     "SSL_CERT_FILE",  # Python's ssl, httpx, aiohttp; Go
@@ -77,7 +77,7 @@ def child_environment(
         "HTTPS_PROXY": proxy,
         "no_proxy": bypass,
         "NO_PROXY": bypass,
-        **dict.fromkeys(_CA_VARIABLES, bundle),
+        **dict.fromkeys(CA_VARIABLES, bundle),
         "GOOGLE_APPLICATION_CREDENTIALS": str(endpoint.credentials),
         "FSSPEC_GS": '{"session_kwargs":{"trust_env":true}}',  # gcsfs ignores proxies otherwise
         # gcsfs would ask a gRPC service first whether a bucket is one with real folders.
@@ -146,7 +146,7 @@ def _bundle(endpoint: Endpoint, environ: Mapping[str, str]) -> Path:
     ours = endpoint.ca_bundle
     own = dict.fromkeys(
         file
-        for variable in _CA_VARIABLES
+        for variable in CA_VARIABLES
         if (value := environ.get(variable))
         and (file := Path(value)).is_file()
         and file.parent != ours.parent
