@@ -163,7 +163,7 @@ class _Parts:
 
     async def start(self, began: float) -> Running:
         """Starts everything; returns once calls are taken."""
-        self._grpc.start()
+        await self._grpc.start()
         self._tasks = [asyncio.create_task(server.serve()) for server in self._http]
         for server in self._http:
             await server.ready.wait()
@@ -184,8 +184,7 @@ class _Parts:
         self._sweeper.stop()
         for server in self._http:
             server.should_exit = True
-        grpc_done = asyncio.to_thread(self._grpc.stop, grace)
-        await asyncio.gather(self._door.stop(grace), grpc_done)
+        await asyncio.gather(self._door.stop(grace), self._grpc.stop(grace))
         _, pending = await asyncio.wait(self._tasks, timeout=max(0.1, grace / 4))
         for task in pending:
             task.cancel()

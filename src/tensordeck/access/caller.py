@@ -30,6 +30,13 @@ class Access(ABC):
             errors.Unauthenticated: If there is none, or it is malformed, expired or revoked.
         """
 
+    def remembered(self, authorization: str | None) -> Caller | None:  # noqa: ARG002 -- for those that remember
+        """As `authenticate` if that can be told at once, without waiting for a store; else None.
+
+        None says nothing about the caller: `authenticate` must then be asked.
+        """
+        return None
+
     @abstractmethod
     def authenticate_cookie(self, cookie: str | None) -> Caller:
         """Turns the browser's session cookie (its value) into a caller.

@@ -160,6 +160,13 @@ class LocalAccess(Access):
         """See `Access.authenticate`."""
         return self._identify(authorization)[0]
 
+    def remembered(self, authorization: str | None) -> Caller | None:
+        """See `Access.remembered`."""
+        seen = self._tokens.get(authorization or "")
+        if seen is None or self._clock() >= seen[1]:
+            return None
+        return seen[0] if self._records.counts(seen[0].credential) else None
+
     def token_info(self, authorization: str | None) -> dict[str, Any]:
         """What Google's tokeninfo says of a bearer: whose it is, how many seconds it has left.
 

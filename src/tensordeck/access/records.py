@@ -50,6 +50,16 @@ class CredentialRecords:
         record = seen[1]
         return None if record is None or record.revoked else record
 
+    def counts(self, credential_id: str) -> bool:
+        """Whether a credential is known to count without asking the catalog."""
+        seen = self._seen.get(credential_id)
+        return (
+            seen is not None
+            and 0 <= self._clock() - seen[0] < REMEMBER_SECONDS
+            and seen[1] is not None
+            and not seen[1].revoked
+        )
+
     def add(self, record: Credential) -> Credential:
         """Stores a new credential.
 

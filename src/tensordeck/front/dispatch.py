@@ -6,14 +6,17 @@ Both transports end here, so that a rule holds for both or for neither.
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tensordeck import errors, protos
 from tensordeck.access import Access, Caller
-from tensordeck.front.method import Method
+from tensordeck.front.method import Method, Version
 from tensordeck.services.call import Call
 
 log: Final = logging.getLogger("tensordeck.front")
+
+Transport = Literal["grpc", "rest"]
+Tell = Callable[[bytes | BaseException | None], None]
 
 
 class Dispatcher:
@@ -64,13 +67,38 @@ class Dispatcher:
         except Exception as error:
             raise internal(error, "authentication") from error
 
+    def remembered(self, authorization: str | None) -> Caller | None:
+        """As `authenticate` for a credential seen a moment ago, without waiting for anything."""
+        return self._access.remembered(authorization)
+
+    def beginner(
+        self, method: Method, version: Version, transport: Transport
+    ) -> Callable[[bytes, Caller, Tell], None]:
+        """How calls of a raw method begin that are answered later.
+
+        Returns:
+            A function of the request's bytes, the caller, and a function that is told the reply's
+            bytes, or the error, or None if the call must go through `call`. It is told in some
+            thread, and perhaps before the first one returns; neither waits or raises.
+        """
+        begin = getattr(self._services[method.service], f"begin_{method.attribute}")
+        check, permission = self._access.check, method.permission
+
+        def submit(request: bytes, caller: Caller, tell: Tell) -> None:
+            def authorize(resource: str) -> None:
+                check(caller, permission, resource)
+
+            begin(request, Call(caller, version, transport, authorize), tell)
+
+        return submit
+
     def call(
         self,
         method: Method,
         request: bytes | protos.Message,
         caller: Caller,
-        version: str,
-        transport: str,
+        version: Version,
+        transport: Transport,
     ) -> protos.Message | Iterator[protos.Message]:
         """Runs one call.
 
@@ -92,7 +120,7 @@ class Dispatcher:
             def authorize(resource: str) -> None:
                 self._access.check(caller, method.permission, resource)
 
-            call = Call(caller, version, transport, authorize)  # type: ignore[arg-type]  # both literals come from the transports' own tables
+            call = Call(caller, version, transport, authorize)
             if method.raw:
                 data = request if isinstance(request, bytes) else request.SerializeToString()
                 reply = self.handler(method)(data, call)

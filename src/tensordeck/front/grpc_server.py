@@ -1,19 +1,23 @@
-"""The gRPC transport: the method table behind a threaded grpcio server.
+"""The gRPC transport: the method table behind grpcio's server on the event loop.
 
 Requests stay wire bytes until the dispatcher, so that the hot path may decode them its own way.
+Methods run in a pool of threads, but for writes of scalars, which nearly all calls are: those wait
+for their commit as coroutines. A thread each, asleep and woken for every commit, would cost more
+than the writing.
 """
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 
 from tensordeck import errors
-from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
-from tensordeck.front.method import VERSIONS, Method
+from tensordeck.front.method import VERSIONS, Method, Version
 from tensordeck.front.methods import METHODS
 
 MESSAGE_LIMIT: Final = 256 * 2**20
@@ -33,7 +37,7 @@ _OPTIONS: Final = (
 
 
 class GrpcServer:
-    """A server on unix sockets, one with TLS and one without.
+    """A server on unix sockets, one with TLS and one without; made and used on one event loop.
 
     Args:
         dispatcher: Where calls go.
@@ -41,7 +45,7 @@ class GrpcServer:
         plain_socket: Path of the socket that does not; the door lets only loopback reach it.
         key: PEM file of the server's key.
         certificate: PEM file of the server's certificate.
-        threads: How many calls run at once; writes wait for their commit in them.
+        threads: How many calls run at once, writes of scalars not counted.
     """
 
     def __init__(
@@ -55,76 +59,164 @@ class GrpcServer:
         threads: int = 64,
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        self._server = grpc.server(
-            self._pool, handlers=(_Handlers(dispatcher),), options=list(_OPTIONS)
+        self._server = grpc.aio.server(
+            handlers=(_Handlers(dispatcher, self._pool),), options=list(_OPTIONS)
         )
         credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
         self._server.add_secure_port(f"unix:{tls_socket}", credentials)
         self._server.add_insecure_port(f"unix:{plain_socket}")
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Starts to take calls."""
-        self._server.start()
+        await self._server.start()
 
-    def stop(self, grace_seconds: float) -> None:
+    async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls, lets those in flight finish for a while, then ends them."""
-        self._server.stop(grace_seconds).wait()
+        await self._server.stop(grace_seconds)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
     """Looks a call's path up in the method table."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, pool: ThreadPoolExecutor) -> None:
         self._handlers: dict[str, Any] = {}
+        answers = _Answers(asyncio.get_running_loop())
         for method in METHODS:
             if dispatcher.serves(method):
                 dispatcher.handler(method)
                 for version in VERSIONS if method.versioned else VERSIONS[:1]:
-                    self._handlers[method.grpc_path(version)] = _handler(
-                        dispatcher, method, version
-                    )
+                    served = _Served(dispatcher, method, version, pool)
+                    if method.streaming:
+                        handler = grpc.unary_stream_rpc_method_handler(served.stream)
+                    elif method.raw:
+                        write = _Write(served, answers)
+                        handler = grpc.unary_unary_rpc_method_handler(write.unary)
+                    else:
+                        handler = grpc.unary_unary_rpc_method_handler(served.unary)
+                    self._handlers[method.grpc_path(version)] = handler
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)
 
 
-def _handler(dispatcher: Dispatcher, method: Method, version: str) -> Any:
-    def caller(context: Any) -> Caller:
-        for key, value in context.invocation_metadata():
-            if key == "authorization":
-                return dispatcher.authenticate(value if isinstance(value, str) else None)
-        return dispatcher.authenticate(None)
+class _Served:
+    """One method of the table in one version of the API."""
 
-    def unary(request: bytes, context: Any) -> bytes | None:
+    def __init__(
+        self, dispatcher: Dispatcher, method: Method, version: Version, pool: ThreadPoolExecutor
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.method = method
+        self.version = version
+        self._pool = pool
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        run = asyncio.get_running_loop().run_in_executor
         try:
-            reply = dispatcher.call(method, request, caller(context), version, "grpc")
-            data: bytes = reply.SerializeToString()  # type: ignore[union-attr]  # only streaming methods return iterators
+            return await run(self._pool, self._answer, request, _authorization(context))
         except errors.TensordeckError as error:
-            _abort(context, error)
-            return None
+            await _aborted(context, error)
+
+    async def stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        run = asyncio.get_running_loop().run_in_executor
+        replies = self._replies(request, _authorization(context))
+        try:
+            while (reply := await run(self._pool, next, replies, None)) is not None:
+                yield reply
+        except errors.TensordeckError as error:
+            await _aborted(context, error)
+        finally:
+            await run(self._pool, replies.close)
+
+    def _answer(self, request: bytes, authorization: str | None) -> bytes:
+        caller = self.dispatcher.authenticate(authorization)
+        reply = self.dispatcher.call(self.method, request, caller, self.version, "grpc")
+        data: bytes = reply.SerializeToString()  # type: ignore[union-attr]  # only streaming methods return iterators
         return data
 
-    def stream(request: bytes, context: Any) -> Iterator[bytes]:
+    def _replies(self, request: bytes, authorization: str | None) -> Generator[bytes, None, None]:
+        caller = self.dispatcher.authenticate(authorization)
+        replies = self.dispatcher.call(self.method, request, caller, self.version, "grpc")
         try:
-            replies = dispatcher.call(method, request, caller(context), version, "grpc")
             for reply in replies:
                 yield reply.SerializeToString()
-        except errors.TensordeckError as error:
-            _abort(context, error)
-        except Exception as error:  # noqa: BLE001 -- the generator runs outside the dispatcher
-            _abort(context, internal(error, method.name))
-
-    make: Callable[..., Any] = (
-        grpc.unary_stream_rpc_method_handler
-        if method.streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
-    return make(stream if method.streaming else unary)
+        except errors.TensordeckError:
+            raise
+        except Exception as error:  # the generator runs outside the dispatcher
+            raise internal(error, self.method.name) from error
 
 
-def _abort(context: Any, error: errors.TensordeckError) -> None:
-    context.abort(_CODES[error.grpc_code], error.message[:DETAILS_LIMIT])
+class _Write:
+    """A method that writes points: its calls wait without a thread where they can."""
+
+    def __init__(self, served: _Served, answers: "_Answers") -> None:
+        self._served = served
+        self._answers = answers
+        self._remembered = served.dispatcher.remembered
+        self._begin = served.dispatcher.beginner(served.method, served.version, "grpc")
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        caller = self._remembered(_authorization(context))
+        if caller is not None:
+            answer = self._answers.expect()
+            self._begin(request, caller, lambda reply: self._answers.post(answer, reply))
+            try:
+                reply = await answer
+            except errors.TensordeckError as error:
+                await _aborted(context, error)
+            except Exception as error:  # noqa: BLE001 -- a bug of ours: the log has it
+                await _aborted(context, internal(error, self._served.method.name))
+            if reply is not None:
+                return reply
+        return await self._served.unary(request, context)
+
+
+class _Answers:
+    """Brings answers from the store's threads to the event loop: all that are there in one go."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived: deque[tuple[asyncio.Future[bytes | None], bytes | BaseException | None]]
+        self._arrived = deque()
+        self._called = False
+
+    def expect(self) -> "asyncio.Future[bytes | None]":
+        return self._loop.create_future()
+
+    def post(
+        self, future: "asyncio.Future[bytes | None]", reply: bytes | BaseException | None
+    ) -> None:
+        """Answers; from any thread."""
+        self._arrived.append((future, reply))
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._called = False  # first: what arrives from here on calls again
+        arrived = self._arrived
+        while arrived:
+            future, reply = arrived.popleft()
+            if future.done():  # its client is gone
+                continue
+            if isinstance(reply, BaseException):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+
+def _authorization(context: Any) -> str | None:
+    for key, value in context.invocation_metadata():
+        if key == "authorization":
+            return value if isinstance(value, str) else None
+    return None
+
+
+async def _aborted(context: Any, error: errors.TensordeckError) -> NoReturn:
+    """Ends the call with an error: grpcio raises."""
+    await context.abort(_CODES[error.grpc_code], error.message[:DETAILS_LIMIT])
+    raise AssertionError("grpcio did not end the call")
 
 
 __all__ = ["MESSAGE_LIMIT", "GrpcServer"]

@@ -5,7 +5,7 @@ request may hold is decoded here by `ingest.wire`.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensordeck import names, protos
@@ -57,6 +57,34 @@ class DataWrite(Collection):
             call.authorize(run.run_name)
             self._write([run], "WriteTensorboardRunDataRequest", data)
         return protos.message("WriteTensorboardRunDataResponse")()
+
+    def begin_write_tensorboard_experiment_data(
+        self, data: bytes, call: Call, tell: Callable[[bytes | BaseException | None], None]
+    ) -> None:
+        """Begins a write whose caller does not wait in a thread.
+
+        Args:
+            data: The request.
+            call: The call.
+            tell: Told the reply's bytes, what is wrong, or None if the request must go the general
+                way; nothing was written then.
+        """
+        self._begin(Request(data, whole_experiment=True), call, tell)
+
+    def begin_write_tensorboard_run_data(
+        self, data: bytes, call: Call, tell: Callable[[bytes | BaseException | None], None]
+    ) -> None:
+        """As the call for an experiment."""
+        self._begin(Request(data, whole_experiment=False), call, tell)
+
+    def _begin(
+        self, request: Request, call: Call, tell: Callable[[bytes | BaseException | None], None]
+    ) -> None:
+        def told(outcome: bool | BaseException) -> None:
+            # An empty message: both replies have no fields.
+            tell(outcome if isinstance(outcome, BaseException) else b"" if outcome else None)
+
+        self._scalars.submit(request, call, told)
 
     def _write(self, runs: Sequence[RunWrite], message: str, data: bytes) -> None:
         batch, has_blobs = self._batch(runs)

@@ -9,7 +9,7 @@ interpreter; an idle one answers at once.
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
@@ -30,10 +30,13 @@ GATHER_LOOKS: Final = 8
 """How often to look at most."""
 
 
+Tell = Callable[[bool | BaseException], None]
+
+
 class _Pending(NamedTuple):
     request: Request
     call: Call
-    written: "Future[bool]"
+    tell: Tell
 
 
 class ScalarWrites:
@@ -61,11 +64,22 @@ class ScalarWrites:
         Raises:
             errors.TensordeckError: What is wrong with the request, or with the store.
         """
+        written: Future[bool] = Future()
+
+        def tell(outcome: bool | BaseException) -> None:
+            if isinstance(outcome, BaseException):
+                written.set_exception(outcome)
+            else:
+                written.set_result(outcome)
+
+        self.submit(request, call, tell)
+        return written.result()
+
+    def submit(self, request: Request, call: Call, tell: Tell) -> None:
+        """As `write`, without waiting: `tell` gets what that returns or raises, in some thread."""
         if self._thread is None:
             self._start()
-        written: Future[bool] = Future()
-        self._queue.put(_Pending(request, call, written))
-        return written.result()
+        self._queue.put(_Pending(request, call, tell))
 
     def _start(self) -> None:
         with self._started:
@@ -92,8 +106,7 @@ class ScalarWrites:
             except BaseException as error:  # noqa: BLE001 -- handed to the callers; the thread lives on
                 self._committed.release()
                 for pending in group:
-                    if not pending.written.done():
-                        pending.written.set_exception(error)
+                    pending.tell(error)
 
     def _wait_for_more(self) -> None:
         """Lets requests that are on their way arrive; only while several callers write at once."""
@@ -106,35 +119,39 @@ class ScalarWrites:
     def _write_group(self, group: Sequence[_Pending]) -> None:
         """Writes a group; `_committed` is released when that is done, unless this raises."""
         ready: list[_Pending] = []
+        told: list[tuple[_Pending, bool | errors.TensordeckError]] = []
         batches: list[list[RunScalars]] = []
         decoded = decode_together([pending.request for pending in group])
         for pending, write in zip(group, decoded, strict=True):
             try:
                 batch = self._keyed(write, pending) if write and _is_plain(write) else None
             except errors.TensordeckError as error:
-                pending.written.set_exception(error)
+                told.append((pending, error))
                 continue
             if batch is None:
-                pending.written.set_result(False)
+                told.append((pending, False))
             else:
                 ready.append(pending)
                 batches.append(batch)
-        if not ready:
-            self._committed.release()
-            return
 
         def tell(done: "Future[list[errors.TensordeckError | None]]") -> None:
             self._committed.release()
-            if (error := done.exception()) is not None:
+            error = done.exception()
+            if error is not None:
                 for pending in ready:
-                    pending.written.set_exception(error)
+                    pending.tell(error)
                 return
             for pending, refused in zip(ready, done.result(), strict=True):
                 # A run that is gone was deleted by another process, and perhaps made again: the
                 # general way looks the keys up anew.
-                pending.written.set_result(refused is None)
+                pending.tell(refused is None)
 
-        self._points.submit_scalars(batches).add_done_callback(tell)
+        if ready:
+            self._points.submit_scalars(batches).add_done_callback(tell)
+        else:
+            self._committed.release()
+        for pending, outcome in told:  # last: from here on nothing raises
+            pending.tell(outcome)
 
     def _keyed(self, write: ScalarWrite, pending: _Pending) -> list[RunScalars]:
         """Checks a request and finds the store's keys of its series."""
