@@ -1,18 +1,16 @@
 """Event files: one writer's log, read from a position and again when it has grown."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import google_crc32c
 
 from tensordeck.ingest.summaries import Point, SummaryDecoder
 from tensordeck.ingest.tfrecord import CorruptRecord, read_records
+from tensordeck.ingest.warn import Warn, warn_in_log
 
 __all__ = ["EventFile", "is_event_file"]
-
-log = logging.getLogger(__name__)
 
 _HEAD: Final = 64
 
@@ -23,6 +21,10 @@ def is_event_file(name: str) -> bool:
     Profilers leave an empty `.profile-empty` file to mark a run; it has no events.
     """
     return "tfevents" in name and not name.endswith(".profile-empty")
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 class EventFile:
@@ -39,11 +41,31 @@ class EventFile:
         dead: Whether a corrupt record ended it.
     """
 
-    def __init__(self, path: Path, position: int = 0, head: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        position: int = 0,
+        head: int | None = None,
+        *,
+        open_file: Callable[[Path], BinaryIO] = _open,
+        warn: Warn = warn_in_log,
+    ) -> None:
+        """Starts at a position.
+
+        Args:
+            path: Where the file lies.
+            position: Where an earlier reading ended.
+            head: The checksum that it left.
+            open_file: Opens it for reading.
+            warn: Told what can't be read.
+        """
         self.path = path
         self.position = position
         self.head = head
         self.dead = False
+        self._open = open_file
+        self._warn = warn
+        self._told = ""
         self._size = -1
 
     def may_have_grown(self) -> bool:
@@ -65,7 +87,7 @@ class EventFile:
             size = self.path.stat().st_size
             if self.dead or size == self._size:
                 return
-            with self.path.open("rb") as stream:
+            with self._open(self.path) as stream:
                 head = stream.read(_HEAD)
                 self._notice_replacement(size, head)
                 for end, record in read_records(stream, self.position):
@@ -76,14 +98,20 @@ class EventFile:
             self._size = size
         except CorruptRecord as error:
             self.dead = True
-            log.warning("%s: %s; the rest of this file is ignored.", self.path, error)
+            self._warn(f"{self.path}: {error}; the rest of this file is ignored.")
         except OSError as error:  # deleted or made unreadable meanwhile: other files go on
-            log.warning("%s can't be read: %s.", self.path, error.strerror or error)
+            self._tell_once(f"{self.path} can't be read: {error.strerror or error}.")
             self._size = -1
 
     def _notice_replacement(self, size: int, head: bytes) -> None:
         """Starts again when this is not the file that was read before."""
         same = self.head is None or (len(head) == _HEAD and google_crc32c.value(head) == self.head)
         if size < self.position or not same:
-            log.warning("%s was replaced; it is read from its start.", self.path)
+            self._warn(f"{self.path} was replaced; it is read from its start.")
             self.position, self.head = 0, None
+
+    def _tell_once(self, text: str) -> None:
+        """Warns, unless that was the last thing said: a follower looks every second."""
+        if text != self._told:
+            self._told = text
+            self._warn(text)

@@ -1,7 +1,6 @@
 """An experiment on the server, as an uploader writes to it: runs, series, points, blobs."""
 
 import hashlib
-import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,9 @@ from tensordeck import errors, protos
 from tensordeck.ingest.connection import Connection
 from tensordeck.ingest.log_directory import run_id
 from tensordeck.ingest.summaries import Series, ValueType
+from tensordeck.ingest.warn import Warn, warn_in_log
 
 __all__ = ["Columns", "Experiment", "Run", "size_of"]
-
-log = logging.getLogger(__name__)
 
 Value = float | bytes | tuple[bytes, ...]
 Columns = dict[int, tuple[float, Value]]
@@ -58,14 +56,27 @@ class Experiment:
         runs: The runs by display name, which is the log directory's name of them.
     """
 
-    def __init__(self, connection: Connection, tensorboard: str, experiment_id: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        tensorboard: str,
+        experiment_id: str,
+        warn: Warn = warn_in_log,
+    ) -> None:
         """Opens an experiment; makes it if there is none.
+
+        Args:
+            connection: To the server.
+            tensorboard: The instance's full name.
+            experiment_id: The experiment's id.
+            warn: Told which series the server can't take.
 
         Raises:
             errors.NotFound: If the instance does not exist.
             errors.InvalidArgument: If the id is not a valid one.
         """
         self._connection = connection
+        self._warn = warn
         connection.call(
             "GetTensorboard",
             protos.message("GetTensorboardRequest")(name=tensorboard),
@@ -180,12 +191,9 @@ class Experiment:
                 wanted.append((run, series))
             elif have.value_type is not series.value_type and series.tag not in run.refused:
                 run.refused.add(series.tag)
-                log.warning(
-                    "%s has %r as a series of %s: its values of kind %s are skipped.",
-                    run.name,
-                    series.tag,
-                    have.value_type.name,
-                    series.value_type.name,
+                self._warn(
+                    f"{run.name} has {series.tag!r} as a series of {have.value_type.name}: "
+                    f"its values of kind {series.value_type.name} are skipped."
                 )
         for part in _parts(wanted, _CREATED_PER_REQUEST):
             self._create_series(part)

@@ -4,18 +4,63 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+from tensordeck import confined
 from tensordeck.ingest.event_files import is_event_file
 
-__all__ = ["ROOT_RUN", "find_event_files", "run_id", "run_name"]
+__all__ = ["ROOT_RUN", "LogDirectory", "find_event_files", "run_id", "run_name"]
 
 ROOT_RUN: Final = "default"
 """The run of event files that lie in the log directory itself, as the official uploader has it."""
 
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9-]")
 _ID_LENGTH: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirectory:
+    """A log directory, what its runs are called, and how far its writer is trusted.
+
+    Attributes:
+        path: Where it lies; it need not exist yet.
+        run: The run that it is itself; those below it are then `run/…`. Empty: `default`, and
+            those below are called after their folders.
+        trusted: Whether links in it are followed. A training job's folder is not trusted: a link
+            of its could lead to any file that this process may read.
+    """
+
+    path: Path
+    run: str = ""
+    trusted: bool = True
+
+    def event_files(self) -> Iterator[tuple[str, Path]]:
+        """Finds its event files, as `find_event_files` does."""
+        found = find_event_files(self.path) if self.trusted else self._confined()
+        for name, path in found:
+            yield (self._named(name) if self.run else name), path
+
+    def open(self, path: Path) -> BinaryIO:
+        """Opens one of its files for reading.
+
+        Raises:
+            OSError: If it can't be read, or leads out of a directory that is not trusted.
+        """
+        if self.trusted:
+            return path.open("rb")
+        name = os.fspath(path.relative_to(self.path))
+        return os.fdopen(confined.open_for_reading(self.path, name), "rb")
+
+    def _confined(self) -> Iterator[tuple[str, Path]]:
+        for found in confined.find_files(self.path):
+            path = self.path / found.name
+            if found.name == found.target and is_event_file(path.name):
+                yield run_name(self.path, path.parent), path
+
+    def _named(self, name: str) -> str:
+        return self.run if name == ROOT_RUN else f"{self.run}/{name}"
 
 
 def find_event_files(logdir: Path) -> Iterator[tuple[str, Path]]:

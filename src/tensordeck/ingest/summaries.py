@@ -5,7 +5,6 @@ values (`simple_value`, `histo`, `image`, `graph_def`, …) into tensors with a 
 class. Every plugin's series are kept, also those that nobody here knows.
 """
 
-import logging
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from tensorboard import data_compat, dataclass_compat
 from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
 from tensorboard.util import tensor_util
 
-__all__ = ["Point", "Series", "SummaryDecoder", "ValueType"]
+from tensordeck.ingest.warn import Warn, warn_in_log
 
-log = logging.getLogger(__name__)
+__all__ = ["Point", "Series", "SummaryDecoder", "ValueType"]
 
 _FLOAT: Final = struct.Struct("<f")
 
@@ -83,15 +82,19 @@ class SummaryDecoder:
     decoder therefore serves all event files of a run. Not thread-safe.
     """
 
-    def __init__(self, run: str, known: Mapping[str, Series] | None = None) -> None:
+    def __init__(
+        self, run: str, known: Mapping[str, Series] | None = None, warn: Warn = warn_in_log
+    ) -> None:
         """Starts a decoder.
 
         Args:
             run: The run's name, for warnings.
             known: Series that an earlier upload made, by tag: reading may start behind the values
                 that carried their metadata.
+            warn: Told what can't be read.
         """
         self._run = run
+        self._tell = warn
         self._known = dict(known or {})
         self._series: dict[str, Series] = {}
         self._initial: dict[str, Any] = {}  # TensorBoard's record of each tag's first metadata
@@ -174,7 +177,7 @@ class SummaryDecoder:
     def _warn(self, tag: str, problem: str) -> None:
         if tag not in self._warned:
             self._warned.add(tag)
-            log.warning("Run %r, tag %r: %s; such values are skipped.", self._run, tag, problem)
+            self._tell(f"Run {self._run!r}, tag {tag!r}: {problem}; such values are skipped.")
 
 
 def _fast_scalar(value: Any) -> float | None:

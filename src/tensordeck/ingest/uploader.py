@@ -1,15 +1,14 @@
-"""Uploading a log directory: once, or for as long as it grows.
+"""Uploading log directories: once, or for as long as it grows.
 
 Like the official `upload_tb_log` and `start_upload_tb_log`, with what users miss there: no
 TensorFlow, no size limit on tensors, every plugin, several requests at a time, retries while the
 server is away, and a second upload that sends only what is new.
 """
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +16,12 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.ingest.connection import Connection, Target
 from tensordeck.ingest.event_files import EventFile
 from tensordeck.ingest.experiment import Columns, Experiment, size_of
-from tensordeck.ingest.log_directory import find_event_files
+from tensordeck.ingest.log_directory import LogDirectory
 from tensordeck.ingest.positions import FilePosition, Positions, default_folder
 from tensordeck.ingest.summaries import Point, Series, SummaryDecoder
+from tensordeck.ingest.warn import Warn, warn_in_log
 
 __all__ = ["Progress", "Target", "upload"]
-
-log = logging.getLogger(__name__)
 
 _POINTS_PER_BATCH: Final = 50_000
 _BYTES_PER_BATCH: Final = 32 << 20
@@ -50,35 +48,39 @@ class Progress:
 
 
 def upload(
-    logdir: Path,
+    logdir: Path | Sequence[LogDirectory],
     experiment: str,
     target: Target,
     *,
     follow: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    abandon: threading.Event | None = None,
     poll_seconds: float = 1.0,
     patience: float = 60.0,
     positions: Path | None = None,
     again: bool = False,
+    warn: Warn = warn_in_log,
 ) -> Progress:
-    """Uploads the event files below a directory into an experiment.
+    """Uploads the event files below a directory, or several, into an experiment.
 
     Each directory with event files is a run. Points that an earlier upload brought are not sent
     again, unless their run or experiment was deleted in between.
 
     Args:
-        logdir: The log directory.
+        logdir: The log directory or directories.
         experiment: The experiment's id; it is made if it does not exist.
         target: The server and the instance.
         follow: Go on, looking for growth, until `stop` is set. The directory may then appear
             later, and the server may be away for any time.
         progress: Called after each batch that the server has acknowledged.
         stop: Ends following: what is there is still uploaded, once.
+        abandon: Ends waiting for a server that is away; the same event as `stop` unless given.
         poll_seconds: How often to look for growth.
-        patience: How long to go on trying while the server is away, when not following.
+        patience: How long to go on trying while the server is away, when not following (any more).
         positions: Folder that remembers how far uploads went; default: the user's state folder.
         again: Send everything, whatever an earlier upload brought.
+        warn: Told which files and values had to be skipped.
 
     Returns:
         What was done in all.
@@ -87,27 +89,58 @@ def upload(
         tensordeck.errors.InvalidArgument: If the directory does not exist or an argument is bad.
         tensordeck.errors.TensordeckError: What the server answered.
     """
-    if not follow and not logdir.is_dir():
-        raise InvalidArgument(f"{logdir} is not a directory.")
+    directories = [LogDirectory(logdir)] if isinstance(logdir, Path) else list(logdir)
+    for directory in directories:
+        if not follow and not directory.path.is_dir():
+            raise InvalidArgument(f"{directory.path} is not a directory.")
     if not target.tensorboard:
         raise InvalidArgument("The target names no tensorboard instance.")
     stop = stop or threading.Event()
-    with Connection(target, patience=patience, stop=stop) as connection:
-        opened = Experiment(connection, target.tensorboard, experiment)  # tells of mistakes at once
+    with Connection(target, patience=patience, stop=abandon or stop) as connection:
+        # Opening it tells of mistakes at once.
+        opened = Experiment(connection, target.tensorboard, experiment, warn)
         connection.patience = _FOREVER if follow else patience
-        known = Positions.load(positions or default_folder(), logdir, target.url, opened.name)
-        known.keep_only(
-            "" if again else opened.created, {run.name: run.created for run in opened.runs.values()}
-        )
-        known.experiment_created = opened.created
-        upload = _Upload(logdir, opened, known, progress or (lambda _: None))
+        told = progress or (lambda _: None)
+        uploads: list[_Upload] = []
+
+        def tell() -> None:
+            told(_sum(opened.name, uploads))
+
+        for directory in directories:
+            known = Positions.load(
+                positions or default_folder(), directory.path, target.url, opened.name
+            )
+            known.keep_only(
+                "" if again else opened.created,
+                {run.name: run.created for run in opened.runs.values()},
+            )
+            known.experiment_created = opened.created
+            uploads.append(_Upload(directory, opened, known, tell, warn))
         with ThreadPoolExecutor(1) as sender:
-            upload.round(sender)
+
+            def look() -> None:
+                for part in uploads:
+                    part.round(sender)
+
+            look()
             while follow and not stop.wait(poll_seconds):
-                upload.round(sender)
+                look()
             if follow:
-                upload.round(sender)
-        return upload.progress
+                connection.patience = patience
+                look()
+        return _sum(opened.name, uploads)
+
+
+def _sum(experiment: str, uploads: Sequence["_Upload"]) -> Progress:
+    """How far uploads into one experiment are together."""
+    touched = set().union(*(part.touched for part in uploads))
+    return Progress(
+        experiment,
+        files=sum(part.files for part in uploads),
+        runs=len({run for run, _ in touched}),
+        series=len(touched),
+        points=sum(part.points for part in uploads),
+    )
 
 
 class _Batch:
@@ -132,28 +165,36 @@ class _Batch:
 
 
 class _Upload:
-    """The state of one call of `upload`.
+    """One directory's part in a call of `upload`.
 
     Batches are sent one after the other, so that of a repeated step the last one wins; while one
     is under way, the next is read.
+
+    Attributes:
+        files: Event files found at the last look.
+        touched: Run and tag of each series that was written to.
+        points: Points that the server has acknowledged.
     """
 
     def __init__(
         self,
-        logdir: Path,
+        directory: LogDirectory,
         experiment: Experiment,
         positions: Positions,
-        tell: Callable[[Progress], None],
+        tell: Callable[[], None],
+        warn: Warn,
     ) -> None:
-        self._logdir = logdir
+        self._directory = directory
         self._experiment = experiment
         self._positions = positions
         self._tell = tell
+        self._warn = warn
         self._files: dict[str, EventFile] = {}
         self._decoders: dict[str, SummaryDecoder] = {}
-        self._touched: set[tuple[str, str]] = set()
         self._under_way: tuple[Future[None], _Batch] | None = None
-        self.progress = Progress(experiment.name)
+        self.files = 0
+        self.touched: set[tuple[str, str]] = set()
+        self.points = 0
 
     def round(self, sender: ThreadPoolExecutor) -> None:
         """Uploads what is new, and returns when the server has it."""
@@ -173,17 +214,25 @@ class _Upload:
     def _grown(self) -> Iterator[tuple[str, str, EventFile]]:
         """Finds the files that may have something new."""
         found = 0
-        for run, path in find_event_files(self._logdir):
+        for run, path in self._directory.event_files():
             found += 1
-            name = path.relative_to(self._logdir).as_posix()
+            name = path.relative_to(self._directory.path).as_posix()
             file = self._files.get(name)
             if file is None:
-                known = self._positions.files.get(name)
-                file = EventFile(path, known.position, known.head) if known else EventFile(path)
-                self._files[name] = file
+                file = self._files[name] = self._opened(name, path)
             if file.may_have_grown():
                 yield run, name, file
-        self.progress = replace(self.progress, files=found)
+        self.files = found
+
+    def _opened(self, name: str, path: Path) -> EventFile:
+        known = self._positions.files.get(name)
+        return EventFile(
+            path,
+            known.position if known else 0,
+            known.head if known else None,
+            open_file=self._directory.open,
+            warn=self._warn,
+        )
 
     def _decoder(self, run: str) -> SummaryDecoder:
         """The decoder of a run's files; it must know the series that earlier uploads made."""
@@ -191,7 +240,9 @@ class _Upload:
             existing = self._experiment.runs.get(run)
             if existing and not existing.is_new:
                 self._experiment.load_series(existing)
-            self._decoders[run] = SummaryDecoder(run, existing.series if existing else None)
+            self._decoders[run] = SummaryDecoder(
+                run, existing.series if existing else None, self._warn
+            )
         return self._decoders[run]
 
     def _send(self, batch: _Batch, sender: ThreadPoolExecutor) -> None:
@@ -210,11 +261,6 @@ class _Upload:
                 self._positions.files[name] = FilePosition(runs[run].name, position, head)
         self._positions.run_created = {run.name: run.created for run in runs.values()}
         self._positions.save()
-        self._touched.update((run, series.tag) for run, series in batch.points)
-        self.progress = replace(
-            self.progress,
-            runs=len({run for run, _ in self._touched}),
-            series=len(self._touched),
-            points=self.progress.points + sum(map(len, batch.points.values())),
-        )
-        self._tell(self.progress)
+        self.touched.update((run, series.tag) for run, series in batch.points)
+        self.points += sum(map(len, batch.points.values()))
+        self._tell()
