@@ -1,0 +1,96 @@
+"""How the replicas of a job find each other: `CLUSTER_SPEC`, `TF_CONFIG` and PyTorch's variables.
+
+Formats: https://cloud.google.com/vertex-ai/docs/training/distributed-training and
+https://www.tensorflow.org/guide/distributed_training#setting_up_tf_config_environment_variable.
+"""
+
+import contextlib
+import json
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+__all__ = ["Cluster"]
+
+_TASKS: Final = ("chief", "worker", "ps", "evaluator")
+"""What TensorFlow calls the tasks of the worker pools, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The addresses of a job's replicas.
+
+    Attributes:
+        pools: `host:port` of each replica, by worker pool; an unused pool is empty.
+        master: `host:port` where PyTorch's processes meet.
+    """
+
+    pools: tuple[tuple[str, ...], ...]
+    master: str
+
+    @classmethod
+    def on_this_host(cls, replica_counts: Sequence[int]) -> Self:
+        """Gives every replica a port of its own on the loopback address.
+
+        Args:
+            replica_counts: How many replicas each worker pool has.
+        """
+        with contextlib.ExitStack() as stack:
+
+            def address() -> str:
+                # All are held until the last is found, so that no two are the same.
+                probe = stack.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", 0))
+                return f"127.0.0.1:{probe.getsockname()[1]}"
+
+            pools = tuple(tuple(address() for _ in range(count)) for count in replica_counts)
+            return cls(pools, address())
+
+    @property
+    def size(self) -> int:
+        """The number of replicas."""
+        return sum(map(len, self.pools))
+
+    def variables(self, pool: int, index: int, job_spec: dict[str, Any]) -> dict[str, str]:
+        """The variables of one replica.
+
+        Args:
+            pool: Its worker pool.
+            index: Its index in the pool.
+            job_spec: The CustomJobSpec as proto3 JSON; both formats have it inside.
+        """
+        host, _, port = self.master.rpartition(":")
+        variables = {
+            "CLUSTER_SPEC": json.dumps(
+                {
+                    "cluster": {
+                        f"workerpool{number}": list(addresses)
+                        for number, addresses in enumerate(self.pools)
+                        if addresses
+                    },
+                    "environment": "cloud",
+                    "task": {"type": f"workerpool{pool}", "index": index},
+                    "job": job_spec,
+                }
+            ),
+            "MASTER_ADDR": host,
+            "MASTER_PORT": port,
+            "WORLD_SIZE": str(self.size),
+            "RANK": str(sum(map(len, self.pools[:pool])) + index),
+        }
+        if self.size > 1:  # with one replica TensorFlow needs none, and would open a server for it
+            variables["TF_CONFIG"] = json.dumps(
+                {
+                    "cluster": {
+                        task: list(addresses)
+                        for task, addresses in zip(_TASKS, self.pools, strict=False)
+                        # To TensorFlow, an evaluator looks on from outside the cluster.
+                        if addresses and task != "evaluator"
+                    },
+                    "environment": "cloud",
+                    "task": {"type": _TASKS[pool], "index": index},
+                    "job": job_spec,
+                }
+            )
+        return variables

@@ -1,0 +1,105 @@
+"""What lies where in the folder of a job's attempt."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensordeck.jobs.bucket_paths import BucketPaths
+
+__all__ = ["JobFolder", "JobsFolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The folder of one attempt: `<data directory>/jobs/<job id>/<attempt>`.
+
+    Attributes:
+        path: The folder itself.
+    """
+
+    path: Path
+
+    @property
+    def buckets(self) -> BucketPaths:
+        """Cloud Storage as the job sees it."""
+        return BucketPaths(self.path / "gcs")
+
+    @property
+    def key(self) -> Path:
+        """The key file of the job's service account."""
+        return self.path / "service-account.json"
+
+    @property
+    def home(self) -> Path:
+        """The job's `HOME`."""
+        return self.path / "home"
+
+    @property
+    def gcloud(self) -> Path:
+        """The job's gcloud configuration."""
+        return self.path / "gcloud"
+
+    @property
+    def event_files(self) -> Path:
+        """`AIP_TENSORBOARD_LOG_DIR` of a job without an output directory."""
+        return self.path / "tensorboard"
+
+    @property
+    def system_metrics(self) -> Path:
+        """Event files of what the replicas use, one folder a replica."""
+        return self.path / "system"
+
+    @property
+    def positions(self) -> Path:
+        """How far the event files have been uploaded."""
+        return self.path / "positions"
+
+    @property
+    def logs(self) -> Path:
+        """What the replicas printed."""
+        return self.path / "logs"
+
+    @property
+    def staged(self) -> Path:
+        """Exists once all that the job needs has been brought here."""
+        return self.path / "staged"
+
+
+class JobsFolder:
+    """All folders of jobs in a data directory.
+
+    Args:
+        data_dir: The data directory.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir.absolute() / "jobs"
+
+    def attempt(self, job_id: str, attempt: int) -> JobFolder:
+        """The folder of an attempt, which may not exist yet."""
+        return JobFolder(self.path / job_id / str(attempt))
+
+    def place(self) -> str:
+        """A name for this data directory that no other one has, made at the first call.
+
+        A job's processes are where its folder is: who holds this data directory may take them up
+        again, whichever process or host that is.
+        """
+        file = self.path / "place"
+        if not file.is_file():
+            self.path.mkdir(parents=True, exist_ok=True)
+            draft = file.with_suffix(".tmp")
+            draft.write_text(uuid.uuid4().hex)
+            draft.replace(file)
+        return file.read_text()
+
+    def attempts(self) -> Iterator[tuple[str, int, JobFolder]]:
+        """Job id, attempt and folder of all that is here."""
+        if not self.path.is_dir():
+            return
+        for job in sorted(self.path.iterdir()):
+            if job.is_dir() and job.name.isdecimal():
+                for attempt in sorted(job.iterdir()):
+                    if attempt.name.isdecimal():
+                        yield job.name, int(attempt.name), JobFolder(attempt)

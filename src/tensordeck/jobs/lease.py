@@ -1,0 +1,101 @@
+"""Who looks after a job: leases in the jobs' rows, so that N servers never run one twice.
+
+A lease is held by `<place>/<server>`. The place is a data directory, in which one server lives at a
+time and where the processes of its jobs have their files: a server takes up at once what another
+one left in the same place. What was left elsewhere it takes when the lease has run out, and, if
+processes may go on there, only after a good while more, in which that place may come back.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tensordeck.errors import Aborted
+from tensordeck.store.contract import Catalog
+from tensordeck.store.resources import CustomJob
+
+__all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "Leases"]
+
+LEASE_SECONDS: Final = 30.0
+"""How long a lease lasts; it is renewed when a third of that is over."""
+PATIENCE_SECONDS: Final = 300.0
+"""How much longer a job that runs elsewhere is left alone: its server may be on its way back."""
+
+_MICROS: Final = 1_000_000
+
+
+class Leases:
+    """The leases of one server. Thread-safe.
+
+    Attributes:
+        owner: What this server writes into `lease_owner`.
+
+    Args:
+        catalog: Where jobs rest.
+        place: The name of the server's data directory.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, catalog: Catalog, place: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.owner = f"{place}/{uuid.uuid4().hex[:12]}"
+        self._catalog = catalog
+        self._place = place
+        self._clock = clock
+
+    def is_free(self, job: CustomJob) -> bool:
+        """Whether this server may take a job up."""
+        if job.state.ended:
+            return False
+        if not job.lease_owner or self.is_from_here(job):
+            return True
+        patience = PATIENCE_SECONDS if job.handle else 0.0
+        return self._clock() > job.lease_until / _MICROS + patience
+
+    def is_from_here(self, job: CustomJob) -> bool:
+        """Whether the last who looked after a job lived in this data directory."""
+        return job.lease_owner.partition("/")[0] == self._place
+
+    def claim(self, name: str, change: Callable[[CustomJob], CustomJob]) -> CustomJob:
+        """Takes a job up.
+
+        Args:
+            name: The job's full name.
+            change: What else to write, given the row as it was before.
+
+        Raises:
+            Aborted: If it is not free any more.
+            NotFound: If it was deleted.
+        """
+
+        def taken(job: CustomJob) -> CustomJob:
+            if not self.is_free(job):
+                raise Aborted(f"{name} is looked after by {job.lease_owner or 'nobody'}.")
+            return replace(change(job), lease_owner=self.owner, lease_until=self._until())
+
+        return self._catalog.update(CustomJob, name, taken)
+
+    def renew(self, name: str) -> CustomJob:
+        """Keeps a job; returns its row. Raises as `change`."""
+        return self.change(name, lambda job: job)
+
+    def change(self, name: str, change: Callable[[CustomJob], CustomJob]) -> CustomJob:
+        """Changes the row of a job that this server looks after, and renews the lease.
+
+        Raises:
+            Aborted: If another server looks after it by now, or it has ended.
+            NotFound: If it was deleted.
+        """
+
+        def changed(job: CustomJob) -> CustomJob:
+            if job.lease_owner != self.owner:
+                raise Aborted(f"{name} is looked after by {job.lease_owner or 'nobody'}.")
+            return replace(change(job), lease_until=self._until())
+
+        return self._catalog.update(CustomJob, name, changed)
+
+    def _until(self) -> int:
+        return int((self._clock() + LEASE_SECONDS) * _MICROS)
