@@ -48,7 +48,7 @@ class Settings:
         run_jobs: Whether this server runs training jobs; otherwise they wait for one that does.
         executor: What runs their replicas: `process`.
         parallel_jobs: How many jobs run at a time; the others wait.
-        image_table: A TOML file that says what stands for container images; empty means the one
+        job_images: A TOML file that says what stands for container images; empty means the one
             that comes with the server.
         system_metrics: Whether to record what jobs use: cores, memory, disk, accelerators.
         keep_jobs_days: How long a job's files stay on this host after its end; its logs stay.
@@ -70,7 +70,7 @@ class Settings:
     run_jobs: bool = True
     executor: str = "process"
     parallel_jobs: int = 4
-    image_table: str = ""
+    job_images: str = ""
     system_metrics: bool = True
     keep_jobs_days: float = 7.0
     allow_missing_accelerators: bool = False

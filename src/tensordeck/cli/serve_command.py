@@ -51,7 +51,7 @@ _OPTIONS: Final = {
     "run_jobs": ("BOOL", "whether this server runs training jobs"),
     "executor": ("NAME", "what runs them: process"),
     "parallel_jobs": ("N", "how many jobs run at a time; the others wait"),
-    "image_table": ("FILE", "TOML file that says what stands for container images in jobs"),
+    "job_images": ("FILE", "TOML file that says what stands for container images in jobs"),
     "system_metrics": ("BOOL", "whether to record what jobs use of this machine"),
     "keep_jobs_days": ("DAYS", "how long a job's files stay after its end; its logs stay"),
     "allow_missing_accelerators": (
