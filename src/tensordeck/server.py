@@ -32,18 +32,21 @@ from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
+from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
-from tensordeck.services.jobs import JobService
 from tensordeck.services.locations import LocationsService
 from tensordeck.services.metadata import MetadataService
+from tensordeck.services.models import ModelService
 from tensordeck.services.operations import OperationsService
 from tensordeck.services.projects import ProjectsService
 from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_sweeper import Sweeper
 from tensordeck.services.tensorboard import TensorboardService
+from tensordeck.services.training_pipelines import PipelineService
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
 from tensordeck.store.contract import Store
+from tensordeck.store.resources import CustomJob
 
 log: Final = logging.getLogger("tensordeck")
 
@@ -221,15 +224,29 @@ def _uvicorn(app: HttpApp, **more: Any) -> uvicorn.Config:
     )
 
 
-def make_dispatcher(store: Store, access: LocalAccess) -> Dispatcher:
-    """Every service of ours, behind one dispatcher."""
+def make_dispatcher(
+    store: Store,
+    access: LocalAccess,
+    wake: Callable[[], None] = lambda: None,
+    check: Callable[[CustomJob], None] = lambda _job: None,
+) -> Dispatcher:
+    """Every service of ours, behind one dispatcher.
+
+    Args:
+        store: Where everything rests.
+        access: Who may call what.
+        wake: Tells what runs jobs that there is something to do.
+        check: Refuses a job that could never run here.
+    """
     operations = OperationsService(store)
     return Dispatcher(
         access,
         {
             "TensorboardService": TensorboardService(store),
             "MetadataService": MetadataService(store),
-            "JobService": JobService(store),
+            "JobService": JobService(store, wake, check),
+            "PipelineService": PipelineService(store, wake, check),
+            "ModelService": ModelService(store),
             OPERATIONS: operations,
             LOCATIONS: LocationsService(),
             PROJECTS: ProjectsService(),

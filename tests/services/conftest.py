@@ -11,14 +11,28 @@ import pytest
 from tensordeck import protos
 from tensordeck.access import Caller
 from tensordeck.services.call import Call
+from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.metadata import MetadataService
+from tensordeck.services.models import ModelService
 from tensordeck.services.tensorboard import TensorboardService
+from tensordeck.services.training_pipelines import PipelineService
 from tensordeck.settings import Settings
 from tensordeck.store import Store, open_store
 
 CALL = Call(Caller("owner@tensordeck.local", "test"))
 SCALAR, TENSOR, BLOBS = 1, 2, 3
 PROJECTS = itertools.count()
+DEFINITION = "gs://google-cloud-aiplatform/schema/trainingjob/definition/custom_task_1.0.0.yaml"
+POOL = {
+    "machine_spec": {"machine_type": "n1-standard-4"},
+    "replica_count": 1,
+    "python_package_spec": {
+        "executor_image_uri": "us-docker.pkg.dev/vertex-ai/training/pytorch-cpu.2-4:latest",
+        "package_uris": ["gs://bucket/trainer.tar.gz"],
+        "python_module": "trainer.task",
+    },
+}
+"""A worker pool that nothing is wrong with."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,22 @@ class Api:
             tensorboard_time_series={"display_name": tag, "value_type": value_type, **fields},
         ).name
 
+    def job(self, **fields: Any) -> str:
+        """A new custom job's name; the fields are those of its spec."""
+        spec = {"worker_pool_specs": [POOL], **fields}
+        custom_job = {"display_name": "job", "job_spec": spec}
+        return self("CreateCustomJob", parent=self.place, custom_job=custom_job).name
+
+    def pipeline(self, inputs: dict[str, Any] | None = None, **fields: Any) -> str:
+        """A new training pipeline's name."""
+        pipeline = protos.message("TrainingPipeline")(
+            **{"display_name": "pipeline", "training_task_definition": DEFINITION, **fields}
+        )
+        protos.from_json(
+            {"worker_pool_specs": [POOL], **(inputs or {})}, pipeline.training_task_inputs
+        )
+        return self("CreateTrainingPipeline", parent=self.place, training_pipeline=pipeline).name
+
     def write(self, series: str, points: list[dict[str, Any]], value_type: int = SCALAR) -> None:
         run, series_id = series.split("/timeSeries/")
         self(
@@ -120,7 +150,14 @@ class Api:
 
 
 def make_api(store: Store, place: str) -> Api:
-    return Api(store, (TensorboardService(store), MetadataService(store)), place)
+    services = (
+        TensorboardService(store),
+        MetadataService(store),
+        JobService(store),
+        PipelineService(store),
+        ModelService(store),
+    )
+    return Api(store, services, place)
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tensordeck import errors, protos
 from tensordeck.front.method import Method
-from tensordeck.front.methods import JOB_METHODS, METADATA_METHODS, TENSORBOARD_METHODS
-from tensordeck.services.jobs import JobService
+from tensordeck.front.methods import METADATA_METHODS, TENSORBOARD_METHODS
+from tensordeck.front.training_methods import TRAINING_METHODS
 
 DESIGNED = [kind for kind in errors.TensordeckError.__subclasses__() if kind is not errors.Internal]
-METHODS = (*TENSORBOARD_METHODS, *METADATA_METHODS, *JOB_METHODS)
+METHODS = (*TENSORBOARD_METHODS, *METADATA_METHODS, *TRAINING_METHODS)
 
 PLACE = "projects/fuzz/locations/us-central1"
 BOARD = f"{PLACE}/tensorboards/-"
@@ -34,6 +34,8 @@ def existing(store, api_factory):
     for kind in ("context", "artifact", "execution"):
         fields = {f"{kind}_id": "node", kind: {"metadata": {"a": 1}}}
         names.append(api(f"Create{kind.title()}", parent=STORE, **fields).name)
+    names.append(api("UploadModel", parent=PLACE, model={"display_name": "m"}).model)
+    names += [f"{names[-1]}@default", api.job(), api.pipeline()]
     return [*names, STORE, BOARD, f"{PLACE}/tensorboards/-/experiments/-"]
 
 
@@ -92,8 +94,7 @@ def test_only_designed_errors_come_out(api, existing, method: Method, data):
     request = protos.message(method.request)()
     # The parent's own part is most often right, so that what lies behind the names is reached.
     fill(data.draw, request, existing)
-    services = (*api.services, JobService(api.store))
-    service = next(service for service in services if hasattr(service, method.attribute))
+    service = next(service for service in api.services if hasattr(service, method.attribute))
     handler = getattr(service, method.attribute)
     deletes = method.name.startswith(("Delete", "Purge"))
     if deletes and method.resource and data.draw(st.integers(0, 9)):

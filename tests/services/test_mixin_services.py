@@ -1,11 +1,10 @@
-"""Operations, locations, projects, jobs and policies."""
+"""Operations, locations, projects and policies."""
 
 import pytest
 
 from tensordeck import errors, protos
 from tensordeck.access import Access
 from tensordeck.services.iam_policy import IamPolicyService
-from tensordeck.services.jobs import JobService
 from tensordeck.services.locations import LocationsService
 from tensordeck.services.operations import OperationsService
 from tensordeck.services.projects import ProjectsService
@@ -133,16 +132,6 @@ class TestProjects:
     def test_a_number_is_its_own(self, api):
         got = self.get(api, "projects/123456")
         assert (got.name, got.project_id) == ("projects/123456", "123456")
-
-
-class TestJobs:
-    def test_there_are_none(self, api):
-        jobs = JobService(api.store)
-        name = f"{api.place}/customJobs/123"
-        with pytest.raises(errors.NotFound, match=name):
-            jobs.get_custom_job(protos.message("GetCustomJobRequest")(name=name), api.context)
-        request = protos.message("ListCustomJobsRequest")(parent=api.place)
-        assert not jobs.list_custom_jobs(request, api.context).custom_jobs
 
 
 class ReadersOnly(Access):

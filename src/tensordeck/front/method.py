@@ -82,3 +82,49 @@ class Method:
         if self.versioned:
             return f"/{VERTEX}.{version}.{self.service}/{self.name}"
         return f"/{self.service}/{self.name}"
+
+
+def row(
+    service: str,
+    name: str,
+    http: str,
+    permission: str,
+    *,
+    body: str = "",
+    resource: str = "",
+    request: str = "",
+    long_running: str = "",
+    streaming: bool = False,
+    raw: bool = False,
+    more_http: tuple[HttpRule, ...] = (),
+) -> Method:
+    """Declares a method the short way.
+
+    Args:
+        service: As in `Method`.
+        name: As in `Method`.
+        http: Its first REST rule, `VERB template`.
+        permission: As in `Method`.
+        body: The body of the first rule.
+        resource: As in `Method`; the first variable of the template unless told.
+        request: As in `Method`; `{name}Request` unless told.
+        long_running: As in `Method`.
+        streaming: As in `Method`.
+        raw: As in `Method`.
+        more_http: Further REST rules.
+    """
+    verb, template = http.split(" ", 1)
+    if not resource:
+        variable = re.search(r"\{([a-z_.]+)=", template)
+        resource = variable[1] if variable else ""
+    return Method(
+        service=service,
+        name=name,
+        request=request or f"{name}Request",
+        permission=permission,
+        resource=resource,
+        http=(HttpRule(verb, template, body), *more_http),
+        long_running=long_running,
+        streaming=streaming,
+        raw=raw,
+    )

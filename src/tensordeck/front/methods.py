@@ -5,10 +5,10 @@ a method of that name (snake_case) to its service. Routes: the public REST refer
 v1 (`projects.locations.tensorboards` and siblings) and `google.api.http` (AIP-127).
 """
 
-import re
 from typing import Final
 
-from tensordeck.front.method import VERSIONS, HttpRule, Method
+from tensordeck.front.method import VERSIONS, HttpRule, Method, row
+from tensordeck.front.training_methods import TRAINING_METHODS
 
 OPERATIONS: Final = "google.longrunning.Operations"
 LOCATIONS: Final = "google.cloud.location.Locations"
@@ -23,43 +23,12 @@ _TS: Final = f"{_RUN}/timeSeries/*"
 _MS: Final = f"{_PL}/metadataStores/*"
 
 
-def _row(
-    service: str,
-    name: str,
-    http: str,
-    permission: str,
-    *,
-    body: str = "",
-    resource: str = "",
-    request: str = "",
-    long_running: str = "",
-    streaming: bool = False,
-    raw: bool = False,
-    more_http: tuple[HttpRule, ...] = (),
-) -> Method:
-    verb, template = http.split(" ", 1)
-    if not resource:
-        variable = re.search(r"\{([a-z_.]+)=", template)
-        resource = variable[1] if variable else ""
-    return Method(
-        service=service,
-        name=name,
-        request=request or f"{name}Request",
-        permission=permission,
-        resource=resource,
-        http=(HttpRule(verb, template, body), *more_http),
-        long_running=long_running,
-        streaming=streaming,
-        raw=raw,
-    )
-
-
 def _tensorboard(name: str, http: str, permission: str, **more: object) -> Method:
-    return _row("TensorboardService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # rows pass only keywords of _row
+    return row("TensorboardService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # rows pass only keywords of row
 
 
 def _metadata(name: str, http: str, permission: str, **more: object) -> Method:
-    return _row("MetadataService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # as above
+    return row("MetadataService", name, http, f"aiplatform.{permission}", **more)  # type: ignore[arg-type]  # as above
 
 
 TENSORBOARD_METHODS: Final = (
@@ -333,21 +302,6 @@ METADATA_METHODS: Final = (
     ),
 )
 
-JOB_METHODS: Final = (
-    _row(
-        "JobService",
-        "GetCustomJob",
-        f"GET /{{v}}/{{name={_PL}/customJobs/*}}",
-        "aiplatform.customJobs.get",
-    ),
-    _row(
-        "JobService",
-        "ListCustomJobs",
-        f"GET /{{v}}/{{parent={_PL}}}/customJobs",
-        "aiplatform.customJobs.list",
-    ),
-)
-
 
 def _operation(name: str, verb: str, suffix: str = "", body: str = "") -> Method:
     """The SDK polls `/ui/`, gcloud `/v1beta1/`, people `/v1/`."""
@@ -421,7 +375,7 @@ MIXIN_METHODS: Final = (
 METHODS: Final[tuple[Method, ...]] = (
     *TENSORBOARD_METHODS,
     *METADATA_METHODS,
-    *JOB_METHODS,
+    *TRAINING_METHODS,
     *MIXIN_METHODS,
 )
 """Every method. Order matters where two HTTP rules match one path: the first one wins."""

@@ -22,7 +22,7 @@ from tensordeck.errors import (
 )
 from tensordeck.filters import Any_, Comparison
 from tensordeck.names import ResourceName
-from tensordeck.services import model_registry
+from tensordeck.services import experiment_runs, model_registry
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import (
     CustomJob,
@@ -165,6 +165,10 @@ class JobStates:
         job = self._catalog.get(CustomJob, name)
         if not job.state.ended:  # saves writing what would change nothing
             job = self._catalog.update(CustomJob, name, unless_ended)
+        run = job.job_spec.get("experimentRun", "")
+        if run and job.state.ended:
+            succeeded = job.state is JobState.SUCCEEDED
+            experiment_runs.end_run(self._catalog, run, succeeded=succeeded)
         self._follow(job)
         return job
 

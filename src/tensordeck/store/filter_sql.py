@@ -100,7 +100,11 @@ def _linked_contexts(comparison: Comparison) -> ColumnElement[bool]:
 
 def _text(field: Field, op: str, value: str, comparison: Comparison) -> ColumnElement[bool]:
     if op == ":":
-        return field.column != "" if value == "*" else _contains(field.column, value)
+        if value == "*":
+            return field.column != ""
+        if comparison.wildcard and "*" in value:
+            return _equals(field.column, value, wildcard=True)
+        return _contains(field.column, value)
     if op == "=":
         return _equals(field.column, value, wildcard=comparison.wildcard)
     condition: ColumnElement[bool] = ORDERINGS[op](field.column, value)
