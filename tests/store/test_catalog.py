@@ -315,6 +315,32 @@ def test_many_are_added_all_or_none(catalog: Catalog, run: Run, spoiler: tuple[s
     assert len(catalog.list(TimeSeries, run.name).items) == 1
 
 
+def test_several_kinds_are_added_all_or_none(catalog: Catalog) -> None:
+    model = Model(name=f"{PLACE}/models/1", display_name="m")
+    version = ModelVersion(name=f"{model.name}/versions/1")
+    job = CustomJob(name=f"{PLACE}/customJobs/1")
+    catalog.create(job)
+
+    with pytest.raises(errors.AlreadyExists, match="CustomJob"):
+        catalog.create_many([model, version, job])
+    assert catalog.find(Model, model.name) is None
+
+    made = catalog.create_many([model, version])
+    assert [record.name for record in made] == [model.name, version.name]
+    assert catalog.get(ModelVersion, version.name) == made[1]
+
+
+def test_a_model_s_versions_go_with_it(catalog: Catalog) -> None:
+    for number in (1, 2):
+        model = f"{PLACE}/models/{number}"
+        catalog.create_many([Model(name=model), ModelVersion(name=f"{model}/versions/1")])
+
+    catalog.delete(Model, f"{PLACE}/models/1")
+
+    assert catalog.find(ModelVersion, f"{PLACE}/models/1/versions/1") is None
+    assert catalog.find(ModelVersion, f"{PLACE}/models/2/versions/1") is not None
+
+
 def test_an_update_writes_what_changed(catalog: Catalog, tensorboard: Tensorboard) -> None:
     updated = catalog.update(
         Tensorboard,

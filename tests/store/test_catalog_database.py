@@ -9,19 +9,28 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, event, inspect, select
 
 from tensordeck import errors
+from tensordeck.filters import parse_filter
 from tensordeck.settings import Settings
 from tensordeck.store import migrations, schema
 from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
-from tensordeck.store.resources import Context, MetadataStore, Tensorboard
+from tensordeck.store.resources import (
+    Context,
+    CustomJob,
+    JobState,
+    MetadataStore,
+    Tensorboard,
+    TrainingPipeline,
+)
 from tests.store.samples import PLACE, changed
 
 ATTEMPTS = 5000
@@ -305,6 +314,30 @@ def fill(catalog: Catalog) -> MetadataStore:
             ]
         )
     return store
+
+
+@pytest.mark.parametrize("kind", [CustomJob, TrainingPipeline])
+def test_what_has_not_ended_is_found_by_an_index(
+    database: Database, catalog: Catalog, kind: type[CustomJob | TrainingPipeline]
+) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, values))
+
+    with database.read() as connection:
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", note)
+    unended = " OR ".join(f"state={state}" for state in JobState if not state.ended)
+    catalog.list(kind, "", filter=parse_filter(unended))
+    event.remove(engine, "before_cursor_execute", note)
+
+    ((statement, values),) = statements
+    with database.read() as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+    assert "SCAN" not in plan
+    assert "_state_pk" in plan
 
 
 def test_a_deletion_gives_its_space_back(catalog: Catalog, settings: Settings) -> None:

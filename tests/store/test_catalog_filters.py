@@ -14,13 +14,16 @@ from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import (
     Artifact,
     Context,
+    CustomJob,
     Execution,
     Experiment,
+    JobState,
     MetadataStore,
     Resource,
     Run,
     Tensorboard,
     TimeSeries,
+    TrainingPipeline,
     ValueType,
 )
 from tests.store.samples import PLACE
@@ -101,6 +104,55 @@ def test_instances(catalog: Catalog, text: str, expected: str) -> None:
     )
 
     assert matches(catalog, Tensorboard, PLACE, text) == set(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('state="{}_SUCCEEDED" AND display_name:"my_job_*"', "done"),
+        ('state!="{}_FAILED" OR display_name="my_job_4"', "new done broken"),
+        ("state = {}_QUEUED OR state = {}_RUNNING", "new"),
+        ("state = 5", "broken"),
+        ('NOT display_name="my_job_4"', "new done"),
+        ("labels.team:*", "done"),
+        ('start_time < "2100-01-01T00:00:00Z"', "done broken"),
+        ('startTime <= "1970-01-01T00:00:01Z"', "done"),
+        ('end_time > "1970-01-01T00:00:02Z"', "broken"),
+        ("end_time:*", "done broken"),
+        ("NOT start_time:*", "new"),
+        ("error.code = 3", "broken"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "prefix"), [(CustomJob, "JOB_STATE"), (TrainingPipeline, "PIPELINE_STATE")]
+)
+def test_training(catalog: Catalog, kind: type[Resource], prefix: str, text: str, expected: str):
+    second = 1_000_000
+    for name, title, state, fields in [
+        ("new", "other", JobState.QUEUED, {}),
+        (
+            "done",
+            "my_job_1",
+            JobState.SUCCEEDED,
+            {"start_time": second, "end_time": 2 * second, "labels": {"team": "a"}},
+        ),
+        (
+            "broken",
+            "my_job_4",
+            JobState.FAILED,
+            {"start_time": 2 * second, "end_time": 3 * second, "error": {"code": 3}},
+        ),
+    ]:
+        full_name = f"{PLACE}/{kind.kind}/{name}"
+        catalog.create(kind(name=full_name, display_name=title, state=state, **fields))
+
+    assert matches(catalog, kind, PLACE, text.replace("{}", prefix)) == set(expected.split())
+
+
+@pytest.mark.parametrize("field", ["lease_owner", "handle.pid", "attempt", "cancel_requested"])
+def test_what_runs_a_job_is_nobody_else_s_business(catalog: Catalog, field: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="can't be searched by"):
+        matches(catalog, CustomJob, PLACE, f"{field} = 1")
 
 
 def test_the_uploader_finds_a_series_by_its_tag(catalog: Catalog, run: Run) -> None:
@@ -302,8 +354,10 @@ def evaluate(tree: Filter, record: Context) -> bool:
         number = int(value.removeprefix("1970-01-01T00:00:0").removesuffix("Z"))
         return holds(subject, tree.op, number * 1_000_000)
     if isinstance(subject, str):
-        if tree.op == ":":
-            return value in subject if value != "*" else subject != ""
+        if tree.op == ":" and value == "*":
+            return subject != ""
+        if tree.op == ":" and not (tree.wildcard and "*" in value):
+            return value in subject
         return text_holds(subject, tree.op, value, wildcard=tree.wildcard)
     for key in tree.path[1:]:
         if not isinstance(subject, dict) or key not in subject:
