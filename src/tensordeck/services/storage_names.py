@@ -10,7 +10,14 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.names import shown
 from tensordeck.store.resources import StoredObject
 
-__all__ = ["object_name", "row_name", "validate_bucket", "validate_object"]
+__all__ = [
+    "object_name",
+    "resource_name",
+    "row_name",
+    "split_uri",
+    "validate_bucket",
+    "validate_object",
+]
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _ADDRESS: Final = re.compile(r"\d+(\.\d+){3}")
@@ -65,3 +72,25 @@ def object_name(row: StoredObject | str) -> str:
     """An object's own name, from its row or the row's name."""
     full = row if isinstance(row, str) else row.name
     return full.partition("/")[2]
+
+
+def resource_name(bucket: str, name: str = "") -> str:
+    """What rights are asked for: a bucket's or an object's full resource name."""
+    return f"projects/_/buckets/{bucket}" + (f"/objects/{name}" if name else "")
+
+
+def split_uri(uri: str, field: str = "uri") -> tuple[str, str]:
+    """Takes `gs://BUCKET/OBJECT` apart; the object's name may be empty, or end with a slash.
+
+    Args:
+        uri: The URI.
+        field: What the caller calls it, for the message.
+
+    Raises:
+        InvalidArgument: If it has another form, or a name that can't be one.
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme != "gs" or not rest:
+        raise InvalidArgument(f"`{field}` must be gs://BUCKET/OBJECT; it is {shown(uri)}.")
+    bucket, _, name = rest.partition("/")
+    return validate_bucket(bucket), validate_object(name) if name else ""
