@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tensordeck import names
-from tensordeck.jobs.bucket_paths import parse_uri
 from tensordeck.jobs.cluster import Cluster
 from tensordeck.jobs.job_folder import JobFolder
 from tensordeck.redirect.endpoint import Endpoint
@@ -24,8 +23,6 @@ __all__ = ["JobEnvironment"]
 _API_HOST: Final = "aiplatform.googleapis.com"
 """What `AIP_TENSORBOARD_API_URI` holds: clients put the region before it."""
 
-_BASE: Final = "job_spec.base_output_directory.output_uri_prefix"
-
 
 @dataclass(frozen=True, slots=True)
 class JobEnvironment:
@@ -36,33 +33,14 @@ class JobEnvironment:
         folder: The attempt's folder.
         cluster: The replicas' addresses.
         endpoint: Our server, with the job's own credentials.
+        outputs: The folders that the job writes to, by the variables that name them.
     """
 
     job: CustomJob
     folder: JobFolder
     cluster: Cluster
     endpoint: Endpoint
-
-    def log_dir(self) -> Path | None:
-        """Where the job is to write event files; None if nobody asked for any.
-
-        The managed service only has one when an output directory is given. A job that is linked
-        to an instance is meant to log, and gets one all the same.
-
-        Raises:
-            InvalidArgument: If the output directory is no `gs://` URI.
-        """
-        if base := self._base():
-            return base / "logs"
-        return self.folder.event_files if self.job.job_spec.get("tensorboard") else None
-
-    def output_folders(self) -> dict[str, Path]:
-        """The variables that hold folders, and the folders. Raises as `log_dir`."""
-        folders = {}
-        if base := self._base():
-            folders = {"AIP_MODEL_DIR": base / "model", "AIP_CHECKPOINT_DIR": base / "checkpoints"}
-        log_dir = self.log_dir()
-        return folders | ({"AIP_TENSORBOARD_LOG_DIR": log_dir} if log_dir else {})
+    outputs: Mapping[str, Path]
 
     def variables(self, pool: int, index: int, own: Mapping[str, str]) -> dict[str, str]:
         """All variables of one replica; none come from the server's own environment.
@@ -71,18 +49,15 @@ class JobEnvironment:
             pool: Its worker pool.
             index: Its index in the pool.
             own: The variables that the spec gives it; they win.
-
-        Raises:
-            InvalidArgument: As `log_dir`.
         """
         return {
-            "HOME": str(self.folder.home),
+            "HOME": str(self.folder.home(f"workerpool{pool}-{index}")),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",  # a log is read while it is written
             **self._redirect(),
             **self._vertex(),
             # The service's folders end in a slash, and programs join names to them without one.
-            **{variable: f"{path}/" for variable, path in self.output_folders().items()},
+            **{variable: f"{path}/" for variable, path in self.outputs.items()},
             **self.cluster.variables(pool, index, self.job.job_spec),
             **{name: self.folder.buckets.rewritten(value) for name, value in own.items()},
         }
@@ -109,10 +84,6 @@ class JobEnvironment:
         # Without these it would look for what the server's own user has configured.
         ours = {"CLOUDSDK_CONFIG": str(self.folder.gcloud), "GOOGLE_CLOUD_PROJECT": "-"}
         return child_environment(self.endpoint, {**inherited, **ours})
-
-    def _base(self) -> Path | None:
-        uri = self.job.job_spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
-        return self.folder.buckets.of(*parse_uri(uri, _BASE)) if uri else None
 
 
 def _experiment(spec: dict[str, Any]) -> dict[str, str]:

@@ -31,9 +31,13 @@ class JobFolder:
         return self.path / "service-account.json"
 
     @property
-    def home(self) -> Path:
-        """The job's `HOME`."""
-        return self.path / "home"
+    def packages(self) -> Path:
+        """The packages that the replicas install."""
+        return self.path / "packages"
+
+    def home(self, replica: str) -> Path:
+        """A replica's `HOME`, e.g. that of `workerpool0-0`."""
+        return self.path / "home" / replica
 
     @property
     def gcloud(self) -> Path:
@@ -61,9 +65,9 @@ class JobFolder:
         return self.path / "logs"
 
     @property
-    def staged(self) -> Path:
-        """Exists once all that the job needs has been brought here."""
-        return self.path / "staged"
+    def note(self) -> Path:
+        """What was started here, for a server that finds the folder."""
+        return self.path / "attempt.json"
 
 
 class JobsFolder:

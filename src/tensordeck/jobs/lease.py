@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from tensordeck.errors import Aborted
+from tensordeck.errors import Aborted, NotFound
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import CustomJob
 
-__all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "Leases"]
+__all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "LeaseLost", "Leases"]
 
 LEASE_SECONDS: Final = 30.0
 """How long a lease lasts; it is renewed when a third of that is over."""
@@ -24,6 +24,10 @@ PATIENCE_SECONDS: Final = 300.0
 """How much longer a job that runs elsewhere is left alone: its server may be on its way back."""
 
 _MICROS: Final = 1_000_000
+
+
+class LeaseLost(Aborted):
+    """Somebody else looks after the job by now, or it was deleted."""
 
 
 class Leases:
@@ -67,35 +71,37 @@ class Leases:
             change: What else to write, given the row as it was before.
 
         Raises:
-            Aborted: If it is not free any more.
-            NotFound: If it was deleted.
+            LeaseLost: If it is not free any more.
         """
+        return self._update(name, self.is_free, change)
 
-        def taken(job: CustomJob) -> CustomJob:
-            if not self.is_free(job):
-                raise Aborted(f"{name} is looked after by {job.lease_owner or 'nobody'}.")
-            return replace(change(job), lease_owner=self.owner, lease_until=self._until())
+    def change(
+        self, name: str, change: Callable[[CustomJob], CustomJob] = lambda job: job
+    ) -> CustomJob:
+        """Renews the lease of a job that this server looks after.
 
-        return self._catalog.update(CustomJob, name, taken)
-
-    def renew(self, name: str) -> CustomJob:
-        """Keeps a job; returns its row. Raises as `change`."""
-        return self.change(name, lambda job: job)
-
-    def change(self, name: str, change: Callable[[CustomJob], CustomJob]) -> CustomJob:
-        """Changes the row of a job that this server looks after, and renews the lease.
+        Args:
+            name: The job's full name.
+            change: What else to write.
 
         Raises:
-            Aborted: If another server looks after it by now, or it has ended.
-            NotFound: If it was deleted.
+            LeaseLost: If another server looks after it by now, or it has ended or was deleted.
         """
+        return self._update(name, lambda job: job.lease_owner == self.owner, change)
 
-        def changed(job: CustomJob) -> CustomJob:
-            if job.lease_owner != self.owner:
-                raise Aborted(f"{name} is looked after by {job.lease_owner or 'nobody'}.")
-            return replace(change(job), lease_until=self._until())
+    def _update(
+        self,
+        name: str,
+        condition: Callable[[CustomJob], bool],
+        change: Callable[[CustomJob], CustomJob],
+    ) -> CustomJob:
+        def held(job: CustomJob) -> CustomJob:
+            if not condition(job):
+                raise LeaseLost(f"{name} is looked after by {job.lease_owner or 'nobody'}.")
+            until = int((self._clock() + LEASE_SECONDS) * _MICROS)
+            return replace(change(job), lease_owner=self.owner, lease_until=until)
 
-        return self._catalog.update(CustomJob, name, changed)
-
-    def _until(self) -> int:
-        return int((self._clock() + LEASE_SECONDS) * _MICROS)
+        try:
+            return self._catalog.update(CustomJob, name, held)
+        except NotFound as error:
+            raise LeaseLost(error.message) from error
