@@ -32,6 +32,7 @@ from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
+from tensordeck.jobs.background import BackgroundController
 from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
 from tensordeck.services.locations import LocationsService
@@ -132,7 +133,8 @@ class _Parts:
             https=sockets / "https",
             http=sockets / "http",
         )
-        dispatcher = make_dispatcher(store, access)
+        self._jobs = BackgroundController(settings, store, access)
+        dispatcher = make_dispatcher(store, access, self._jobs.wake, self._jobs.check)
         self._grpc = GrpcServer(
             dispatcher,
             tls_socket=upstreams.grpc_tls,
@@ -172,6 +174,7 @@ class _Parts:
             await server.ready.wait()
         port = await self._door.start()
         self._sweeper.start()
+        self._jobs.start(port)
         url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
@@ -184,6 +187,8 @@ class _Parts:
     async def stop(self) -> None:
         """Takes no more calls, lets those in flight finish, then ends."""
         grace = self._settings.drain_seconds
+        # First, while the door is open, for jobs send their logs through it.
+        await asyncio.to_thread(self._jobs.stop, grace / 2)
         self._sweeper.stop()
         for server in self._http:
             server.should_exit = True
