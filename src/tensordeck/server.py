@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tensordeck.access import open_access
 from tensordeck.access.local import LocalAccess
 from tensordeck.board.app import board_app
 from tensordeck.console.pages import console_routes
+from tensordeck.console.templating import Templates
 from tensordeck.front.app import HttpApp
 from tensordeck.front.dispatch import Dispatcher
 from tensordeck.front.door import Door, Upstreams
@@ -142,13 +144,17 @@ class _Parts:
             key=certificates.key,
             certificate=certificates.cert,
         )
+        rest = RestApi(dispatcher)
+        board = board_app(store, access, draining=stopping.is_set)
+        templates = Templates()
+        self._preparations = (board.prepare, templates.prepare, rest.prepare)
         app = HttpApp(
-            rest=RestApi(dispatcher),
+            rest=rest,
             storage=storage_app(store, access),
             is_storage=is_storage_request,
-            board=board_app(store, access, draining=stopping.is_set),
+            board=board,
             google_routes=list(token_routes(access)),
-            pages=list(console_routes(store, access)),
+            pages=list(console_routes(store, access, templates)),
             healthy=lambda: not stopping.is_set(),
         )
         self._http = [
@@ -172,9 +178,14 @@ class _Parts:
         self._tasks = [asyncio.create_task(server.serve()) for server in self._http]
         for server in self._http:
             await server.ready.wait()
-        port = await self._door.start()
+        try:
+            port = await self._door.start()
+        except BaseException:
+            await self._grpc.stop(0)
+            raise
         self._sweeper.start()
         self._jobs.start(port)
+        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
         url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
@@ -183,6 +194,14 @@ class _Parts:
             data_dir=self._settings.data_dir,
             start_seconds=time.monotonic() - began,
         )
+
+    def _prepare(self) -> None:
+        """Does, beside the first calls, what later ones need: no start should wait for it."""
+        for prepare in self._preparations:
+            try:
+                prepare()
+            except errors.TensordeckError as error:
+                log.warning("%s", error.message)
 
     async def stop(self) -> None:
         """Takes no more calls, lets those in flight finish, then ends."""

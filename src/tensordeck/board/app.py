@@ -45,7 +45,7 @@ from tensordeck.errors import (
 )
 from tensordeck.store.contract import Store
 
-__all__ = ["board_app"]
+__all__ = ["BoardApp", "board_app"]
 
 log: Final = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ _CONTENT_POLICY: Final = {
 
 def board_app(
     store: Store, access: Access, *, draining: Callable[[], bool] = lambda: False
-) -> ASGIApp:
+) -> "BoardApp":
     """Makes the app.
 
     Args:
@@ -80,10 +80,12 @@ def board_app(
         access: Who may see them.
         draining: Whether the server is about to stop; open event streams then end.
     """
-    return _BoardApp(store, access, draining)
+    return BoardApp(store, access, draining)
 
 
-class _BoardApp:
+class BoardApp:
+    """The app; `board_app` makes it. Thread-safe."""
+
     def __init__(self, store: Store, access: Access, draining: Callable[[], bool]) -> None:
         self._store = store
         self._access = access
@@ -93,7 +95,12 @@ class _BoardApp:
         self._files = WebFiles(live_script())
         self._tensorboard = TensorBoardApp(store, self._listings)
 
+    def prepare(self) -> None:
+        """Does now what the first page and its program would otherwise wait for."""
+        self._files.prepare()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)

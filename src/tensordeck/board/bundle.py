@@ -61,6 +61,15 @@ class WebFiles:
         self._lock = threading.Lock()
         self._encoded: dict[tuple[str, Encoding], WebFile] = {}
 
+    def prepare(self) -> None:
+        """Makes page and program ready for the first who asks, as nearly all browsers take them.
+
+        Raises:
+            FailedPrecondition: If the installed TensorBoard is none that we can patch.
+        """
+        self.page(root="", state="")
+        self.file("index.js", "zstd")
+
     @cached_property
     def names(self) -> frozenset[str]:
         """Paths of the files that pages may ask for."""

@@ -26,14 +26,17 @@ _EXPERIMENT_PATH: Final = "/" + "/".join(f"{part}/{{{part}}}" for part in EXPERI
 _RUN_PATH: Final = "/" + "/".join(f"{part}/{{{part}}}" for part in RUN)
 
 
-def console_routes(store: Store, access: LocalAccess) -> list[BaseRoute]:
+def console_routes(
+    store: Store, access: LocalAccess, templates: Templates | None = None
+) -> list[BaseRoute]:
     """The routes of all our pages; the last one answers any address with "not found".
 
     Args:
         store: What they show.
         access: Who may see it.
+        templates: What renders them.
     """
-    templates = Templates()
+    templates = templates or Templates()
     pages = _Pages(store, access, templates)
     deletions = Deletions(store, access, templates)
 

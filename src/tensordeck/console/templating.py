@@ -31,6 +31,11 @@ HEADERS: Final = {
 class Templates:
     """The console's templates. Thread-safe."""
 
+    def prepare(self) -> None:
+        """Compiles the templates now, for which the first page would otherwise wait."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+
     def render(self, template: str, /, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Returns a page.
 

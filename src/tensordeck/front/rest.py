@@ -75,6 +75,12 @@ class RestApi:
                 for version in VERSIONS if "{v}" in rule.template else (_version(rule.template),):
                     self._routes.setdefault(rule.verb, []).append(_Route(rule, method, version))
 
+    def prepare(self) -> None:
+        """Compiles the routes now, for which the first call would otherwise wait."""
+        for routes in self._routes.values():
+            for route in routes:
+                _ = route.pattern
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         request = Request(scope, receive)
