@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tensordeck import protos
 from tensordeck.errors import InvalidArgument
-from tensordeck.ingest import wire, wire_scalars
 from tensordeck.ingest.wire import (
     RunWrite,
     SeriesWrite,
@@ -103,13 +102,6 @@ def run_requests(draw, points=POINTS):
     return request
 
 
-@pytest.fixture(autouse=True, params=["by size", "always fast"])
-def threshold(request, monkeypatch):
-    """Small requests take the protobuf library's way; here they take both."""
-    if request.param == "always fast":
-        monkeypatch.setattr(wire, "FAST_FROM_BYTES", 0)
-
-
 @given(run_requests())
 def test_any_scalar_request_reads_as_the_protobuf_library_reads_it(request):
     same(decode_run_write(request.SerializeToString()), expected(request))
@@ -136,7 +128,6 @@ def test_an_experiment_request_is_its_runs(runs, experiment):
 @given(run_requests(points=USUAL), st.data())
 @settings(max_examples=300)
 def test_damaged_bytes_read_as_the_protobuf_library_reads_them(request, data):
-    """Whatever the fast reader accepts, it reads as the library does; the rest is refused."""
     raw = bytearray(request.SerializeToString())
     for _ in range(data.draw(st.integers(1, 3))):
         if raw:
@@ -177,21 +168,6 @@ def usual_request(points: int, series: int = 1, value: float = 0.5) -> bytes:
             point.wall_time.nanos = step % 1000 * 10**6
             point.scalar.value = value
     return request.SerializeToString()
-
-
-@pytest.mark.parametrize("value", [0.5, 0.0])
-def test_usual_requests_take_the_fast_way(monkeypatch, value):
-    """No property of the result shows it, so a reader that always refuses would go unseen."""
-    monkeypatch.setattr(protos, "parse", lambda *_: pytest.fail("took the slow way"))
-    write = decode_run_write(usual_request(1000, 3, value))
-    assert [len(series.columns.steps) for series in write.series] == [1000] * 3
-
-
-def test_a_scalar_tag_inside_a_value_does_not_mislead():
-    value = struct.unpack("<d", b"\x1a\x09\x09\x1a\x09\x09\x3f\x3f")[0]
-    raw = usual_request(200, 2, value)
-    parsed = protos.message("WriteTensorboardRunDataRequest").FromString(raw)
-    same(decode_run_write(raw), expected(parsed))
 
 
 def test_unknown_fields_are_ignored():
@@ -335,11 +311,3 @@ def test_written_payloads_parse_as_they_were(kind):
     else:
         assert [blob.id for blob in first.blobs.values] == ["a"]
         assert second.WhichOneof("value") == "blobs"
-
-
-def test_the_fast_reader_needs_no_memory_beyond_the_request():
-    """A length that points far outside is refused, not followed."""
-    raw = bytearray(usual_request(100))
-    raw[30] = 0x7F
-    regions = [wire_scalars.Region(25, len(raw))]
-    assert wire_scalars.read_scalars(bytes(raw), regions) is None

@@ -1,6 +1,9 @@
 """Requests decoded together read as each of them reads alone."""
 
+import struct
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +12,8 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.ingest import wire_group
 from tensordeck.ingest.wire import decode_experiment_write, decode_run_write
 from tensordeck.ingest.wire_group import Request, decode_together
-from tests.test_wire import USUAL, run_requests
+from tensordeck.ingest.wire_scalars import read_joined_scalars
+from tests.test_wire import USUAL, run_requests, usual_request
 
 
 def _request(runs, whole_experiment):
@@ -94,3 +98,40 @@ def test_damaged_request_does_not_touch_its_neighbours(requests, data):
 
     for one, other in zip(with_it[1:], without[1:], strict=True):
         assert (one is None) == (other is None)
+
+
+def test_damage_anywhere_in_a_point(monkeypatch):
+    """Whatever the fast reader accepts, it reads as the library does."""
+    monkeypatch.setattr(wire_group, "FAST_FROM_BYTES", 0)
+    usual = usual_request(3, 2)
+    for at in range(len(usual)):
+        for byte in (0, 1, 0x1A, 0x7F, 0x80, 0xFF):
+            _check([Request(usual[:at] + bytes([byte]) + usual[at + 1 :], whole_experiment=False)])
+        _check([Request(usual[:at] + usual[at + 1 :], whole_experiment=False)])
+        _check([Request(usual[:at], whole_experiment=False)])
+
+
+@pytest.mark.parametrize("value", [0.5, 0.0])
+def test_usual_requests_take_the_fast_way(monkeypatch, value):
+    """No property of the result shows it, so a reader that always refuses would go unseen."""
+    usual = usual_request(1000, 3, value)
+    monkeypatch.setattr(protos, "message", lambda *_: pytest.fail("took the slow way"))
+    (write,) = decode_together([Request(usual, whole_experiment=False)])
+    assert write.runs[0].counts == [1000] * 3
+
+
+def test_a_scalar_tag_inside_a_value_does_not_mislead():
+    value = struct.unpack("<d", b"\x1a\x09\x09\x1a\x09\x09\x3f\x3f")[0]
+    assert _check([Request(usual_request(200, 2, value), whole_experiment=False)]) != [None]
+
+
+def test_two_messages_in_a_row_are_one():
+    """As the encoding defines; the second one's run name counts."""
+    raw = usual_request(100) + usual_request(50)
+    _check([Request(raw, whole_experiment=False)])
+
+
+def test_a_length_that_points_far_outside_is_refused_and_not_followed():
+    raw = bytearray(usual_request(100))
+    raw[30] = 0x7F
+    assert read_joined_scalars(bytes(raw), [25], [len(raw)]) is None

@@ -4,26 +4,30 @@ What a numpy call costs hardly depends on how much it is given, so that sixteen 
 little more than one. Requests of any other content are left to `ingest.wire`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from tensordeck import protos
-from tensordeck.ingest.wire import (
-    FAST_FROM_BYTES,
-    OtherForm,
-    fields,
-    read_plain_scalars,
-)
 from tensordeck.ingest.wire_scalars import read_joined_scalars
 from tensordeck.store.contract import ScalarColumns
+from tensordeck.store.resources import ValueType
 
 __all__ = ["Request", "RunPoints", "ScalarWrite", "decode_together"]
 
 
+FAST_FROM_BYTES: Final = 4_000
+"""Below this, about 120 points, reading attributes costs less than numpy's calls."""
 TOGETHER_BYTES: Final = 192 * 1024
 """About as much is decoded at a time: with more, numpy's temporary arrays outgrow the cache."""
+
+_SCALAR: Final = int(ValueType.SCALAR)
+_NANOS: Final = 10**9
+_LAST_SECOND: Final = 9_223_372_036
+"""The last whole second that 64 bits of nanoseconds hold."""
 
 
 class Request(NamedTuple):
@@ -67,6 +71,10 @@ class ScalarWrite:
 
     experiment: str
     runs: list[RunPoints]
+
+
+class _OtherForm(Exception):  # noqa: N818 -- no error: the protobuf library takes over
+    """The bytes are not laid out in the usual form."""
 
 
 class _RunLayout:
@@ -169,7 +177,7 @@ def _layout(request: Request, base: int) -> _Layout | None:
     runs: list[_RunLayout] = []
     try:
         if request.whole_experiment:
-            for tag, start, end in fields(data, 0, len(data)):
+            for tag, start, end in _fields(data, 0, len(data)):
                 if tag == 0x0A:
                     experiment = data[start:end].decode()
                 elif tag == 0x12:
@@ -178,9 +186,35 @@ def _layout(request: Request, base: int) -> _Layout | None:
                     return None
         else:
             runs.append(_run_layout(data, 0, len(data), base))
-    except (OtherForm, IndexError, UnicodeDecodeError):
+    except (_OtherForm, IndexError, UnicodeDecodeError):
         return None
     return experiment, runs
+
+
+def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yields (tag, start, end) of length-delimited fields with tags of one byte.
+
+    Raises:
+        _OtherForm: If another kind of field is met.
+        IndexError: If the data end inside a field's head.
+    """
+    while at < end:
+        tag, length, at = data[at], data[at + 1], at + 2
+        if length > 0x7F:
+            length &= 0x7F
+            shift = 7
+            while True:
+                byte = data[at]
+                at += 1
+                length |= (byte & 0x7F) << shift
+                if byte < 0x80:
+                    break
+                shift += 7
+        stop = at + length
+        if tag & 7 != 2 or stop > end:
+            raise _OtherForm
+        yield tag, at, stop
+        at = stop
 
 
 def _run_layout(data: bytes, at: int, end: int, base: int) -> _RunLayout:
@@ -200,10 +234,10 @@ def _run_layout(data: bytes, at: int, end: int, base: int) -> _RunLayout:
                 length = length & 0x3FFF | data[at] << 14
                 at += 1
                 if length > 0x1FFFFF:
-                    raise OtherForm
+                    raise _OtherForm
         stop = at + length
         if stop > end:
-            raise OtherForm
+            raise _OtherForm
         if tag == 0x12:
             # `0a ID 10 01` and then the points: a series of scalars.
             first = at + 4 + (size := data[at + 1])
@@ -214,14 +248,14 @@ def _run_layout(data: bytes, at: int, end: int, base: int) -> _RunLayout:
                 or data[first - 1] != 1
                 or data[first - 2] != 0x10
             ):
-                raise OtherForm
+                raise _OtherForm
             add_id(data[at + 2 : first - 2].decode())
             add_start(base + first)
             add_end(base + stop)
         elif tag == 0x0A:
             run.name = data[at:stop].decode()
         else:
-            raise OtherForm
+            raise _OtherForm
         at = stop
     return run
 
@@ -238,10 +272,43 @@ def _decode_message(request: Request) -> ScalarWrite | None:
     runs = []
     for run in parts:
         series = [one for one in run.time_series_data if one.values]
-        found = read_plain_scalars(series)
+        found = _read_plain_scalars(series)
         if found is None:
             return None
         points, bounds = found
         ids = [one.tensorboard_time_series_id for one in series]
         runs.append(_run_points(run.tensorboard_run, ids, points, 0, bounds))
     return ScalarWrite(decoded.tensorboard_experiment if request.whole_experiment else "", runs)
+
+
+def _read_plain_scalars(data: Sequence[Any]) -> tuple[ScalarColumns, list[int]] | None:
+    """Reads TimeSeriesData messages of plain scalars into one set of columns.
+
+    A call that logs one step holds a point for each of many series. Arrays are made for the call,
+    not for each series: making one costs as much as reading a point.
+
+    Returns:
+        The columns, and where each series' points end in them; None if anything else is there.
+    """
+    steps: list[int] = []
+    wall_ns: list[int] = []
+    values: list[float] = []
+    bounds: list[int] = []
+    for series in data:
+        if series.value_type != _SCALAR:
+            return None
+        for point in series.values:
+            wall = point.wall_time
+            seconds, nanos = wall.seconds, wall.nanos
+            if not 0 < seconds < _LAST_SECOND or not 0 <= nanos < _NANOS:
+                return None
+            if not point.HasField("scalar"):
+                return None
+            steps.append(point.step)
+            wall_ns.append(seconds * _NANOS + nanos)
+            values.append(point.scalar.value)
+        bounds.append(len(steps))
+    columns = ScalarColumns(
+        np.array(steps, np.int64), np.array(wall_ns, np.int64), np.array(values, np.float64)
+    )
+    return columns, bounds

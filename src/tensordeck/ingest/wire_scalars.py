@@ -17,7 +17,6 @@ Format: https://protobuf.dev/programming-guides/encoding/; messages: `api/vertex
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -48,50 +47,19 @@ _STEP_TAG: Final = np.array([0, _ALL, *[0xFF] * 8], np.uint64)
 """By the step's length and one: the same for its tag."""
 
 
-class Region(NamedTuple):
-    """Where the points of one series lie in a request.
-
-    Attributes:
-        start: The first point's tag.
-        end: One past the last point.
-    """
-
-    start: int
-    end: int
-
-
-def read_scalars(data: bytes, regions: list[Region]) -> list[ScalarColumns] | None:
-    """Reads the points of several series.
-
-    Args:
-        data: The request.
-        regions: One a series, in order, none empty.
-
-    Returns:
-        Columns in the order of the regions, or None when some point has another form.
-    """
-    joined = read_joined_scalars(data, [r.start for r in regions], [r.end for r in regions])
-    if joined is None:
-        return None
-    points, bounds = joined
-    return [
-        ScalarColumns(points.steps[a:b], points.wall_ns[a:b], points.values[a:b])
-        for a, b in pairwise([0, *bounds])
-    ]
-
-
 def read_joined_scalars(
     data: bytes, starts: Sequence[int], ends: Sequence[int]
 ) -> tuple[ScalarColumns, list[int]] | None:
-    """As `read_scalars`, with the points of all regions in one set of columns.
+    """Reads the points of several series into one set of columns.
 
     Args:
         data: The request, or several behind one another.
-        starts: Where each region starts, as in `Region`.
-        ends: Where each region ends.
+        starts: Where the points of each series start: at the first one's tag.
+        ends: Where they end. None is empty.
 
     Returns:
-        The columns, and where each region's points end in them; or None.
+        The columns, and where each series' points end in them; None when some point has another
+        form.
     """
     padded = data + _PADDING
     words: Words = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded, strides=(1,))

@@ -24,6 +24,9 @@ from tensordeck.store.resources import ValueType
 GROUP_LIMIT: Final = 64
 """At most this many requests are decoded together."""
 
+GROUPS_UNDER_WAY: Final = 2
+"""So many groups are decoded or committed at once: one waits for the disk, one for the processor."""
+
 GATHER_SECONDS: Final = 0.0005
 """How long to look away before it is seen whether more requests have come."""
 GATHER_LOOKS: Final = 8
@@ -52,7 +55,7 @@ class ScalarWrites:
         self._keys = keys
         self._queue: queue.SimpleQueue[_Pending] = queue.SimpleQueue()
         self._started = threading.Lock()
-        self._committed = threading.Semaphore()
+        self._committed = threading.Semaphore(GROUPS_UNDER_WAY)
         self._thread: threading.Thread | None = None
 
     def write(self, request: Request, call: Call) -> bool:
@@ -92,7 +95,7 @@ class ScalarWrites:
         busy = False
         while True:
             group = [self._queue.get()]
-            self._committed.acquire()  # one group at a time: the next one grows meanwhile
+            self._committed.acquire()  # the next group grows meanwhile
             if busy:
                 self._wait_for_more()
             try:
