@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import make_server
+
 SCRIPTS = Path(__file__).parent / "client_scripts"
 TRANSPORTS = ["grpc", pytest.param("rest", marks=pytest.mark.heavy)]
 
@@ -31,6 +33,43 @@ def test_resources(server, transport):
         "found": ["tag/7"],
         "runs": [],
         "boards_at_the_end": 0,
+    }
+
+
+@pytest.fixture(scope="module")
+def idle_server(tmp_path_factory):
+    """A server that keeps jobs and runs none, so that they are where they were put."""
+    data_dir = tmp_path_factory.mktemp("idle") / "data"
+    server = make_server(data_dir, "--run-jobs", "false").start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_training(idle_server, transport):
+    result = run_script(idle_server, "training", transport)
+    assert result.pop("missing").endswith("was not found.")
+    assert "job_spec.service_account" in result.pop("refused")
+    assert result == {
+        "training": {
+            "listed": ["training"],
+            "state": "PIPELINE_STATE_CANCELLED",
+            "error": True,
+            "job": "training-custom-job",
+            "args": ["--epochs", "4", "--rate", "0.5"],
+            "timeout": 3600,
+        },
+        "jobs": [["job", {"a": "b"}, True]],
+        "run": [True, [True], True],
+        "model": {
+            "versions": [["2", ["candidate"], "second"], ["1", ["default", "prod"], ""]],
+            "by_alias": "2",
+            "default": "1",
+            "second": ["2", "model"],
+            "listed": [["model", "text", {"a": "b"}]],
+        },
+        "left": ["1"],
+        "models_at_the_end": 0,
     }
 
 

@@ -4,6 +4,8 @@ A model is one row, what its versions share; each version is another. Which vers
 stands for is kept with the model, so that an alias moves from one version to another in one write.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +15,6 @@ from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound
 from tensordeck.names import ResourceName, shown
 from tensordeck.services import rules
-from tensordeck.services.etags import etag
 from tensordeck.services.times import set_micros
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import Json, Model, ModelVersion
@@ -220,12 +221,25 @@ def model_message(model: Model, version: ModelVersion) -> Any:
     message.artifact_uri = version.artifact_uri
     message.training_pipeline = version.training_pipeline
     message.labels.update({**model.labels, **version.labels})
-    message.etag = f"{etag(model)}-{etag(version)}"
+    message.etag = _etag(model, version)
     set_micros(message.create_time, model.create_time)
     set_micros(message.update_time, model.update_time)
     set_micros(message.version_create_time, version.create_time)
     set_micros(message.version_update_time, version.update_time)
     return message
+
+
+def _etag(model: Model, version: ModelVersion) -> str:
+    """Changes with what an update may change, and with nothing else.
+
+    The client sends the etag of the model that it has read with every update, and does not read
+    the model again after it has added a version or moved an alias.
+    """
+    fields = [
+        *(model.pk, model.display_name, model.description, model.labels),
+        *(version.pk, version.description, version.labels),
+    ]
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check(given: Any) -> None:
