@@ -194,7 +194,7 @@ class Controller:
             return
         if claimed.state is JobState.QUEUED:
             claimed = self._means.states.pending(job.name)
-        run = self._runs[job.name] = JobRun(self._means, claimed)
+        run = self._runs[job.name] = JobRun(self._means, claimed, self.wake)
         run.start()
 
     def _as_taken(self, job: CustomJob) -> CustomJob:

@@ -55,17 +55,20 @@ class JobRun:
     Args:
         means: The server's parts.
         job: The job's row, whose lease this server holds.
+        on_end: Called when this server has nothing more to do for the job.
     """
 
-    def __init__(self, means: Means, job: CustomJob) -> None:
+    def __init__(self, means: Means, job: CustomJob, on_end: Callable[[], None]) -> None:
         self.name = job.name
         self._id = names.ResourceName.parse(job.name).id
         self._means = means
         self._job = job
+        self._on_end = on_end
         self._cancel = job.cancel_requested
         self._lost = False
         self._leaving: float | None = None
         self._nudged = threading.Event()
+        self._over = threading.Event()
         self._attempt: Attempt | None = None
         self._running: tuple[Executor, Handle] | None = None
         self._thread = threading.Thread(target=self._run, name=f"job {self._id}", daemon=True)
@@ -77,7 +80,7 @@ class JobRun:
     @property
     def is_over(self) -> bool:
         """Whether this server has nothing more to do for the job."""
-        return not self._thread.is_alive()
+        return self._over.is_set()
 
     def cancel(self) -> None:
         """Asks for the job's end."""
@@ -120,6 +123,8 @@ class JobRun:
         finally:
             if self._attempt is not None:
                 self._attempt.leave(self._leaving or 0.0)
+            self._over.set()
+            self._on_end()
 
     def _attend(self) -> None:
         while True:
