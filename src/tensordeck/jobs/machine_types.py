@@ -1,82 +1,125 @@
-"""What the machine types of Compute Engine have, as far as a job can tell: cores and memory.
+"""Compute Engine's machine types, as Vertex job specs name them: cores, memory, accelerators.
 
-A series gives so much memory for each core of a shape, so that a name says it all:
-`n1-standard-4` has 4 cores and 15 GB. The odd ones are listed.
-Source: https://cloud.google.com/compute/docs/machine-resource.
+Most names say what they mean: `n1-standard-4` has 4 cores and n1-standard's 3.75 GiB for each of
+them. Source: https://cloud.google.com/compute/docs/machine-resource and, for which of them Vertex
+takes, https://cloud.google.com/vertex-ai/docs/training/configure-compute.
 """
 
-import difflib
 import re
-from typing import Final
+from typing import NamedTuple
 
 from tensordeck.errors import InvalidArgument
-from tensordeck.names import shown
+from tensordeck.jobs.executor import Machine
 
-__all__ = ["machine"]
+GIB = 1 << 30
 
-_GIB: Final = 1 << 30
-_SHAPE: Final = re.compile(r"(?P<shape>[a-z0-9]+-[a-z]+)-(?P<cores>[1-9][0-9]{0,2})")
-
-_GIB_PER_CORE: Final = {
-    **{f"{series}-standard": 4.0 for series in ("e2", "n2", "n2d", "n4", "c2", "c2d", "c3", "c3d")},
-    **{f"{series}-highmem": 8.0 for series in ("e2", "n2", "n2d", "n4", "c2d", "c3", "c3d")},
-    **{f"{series}-highcpu": 1.0 for series in ("e2", "n2", "n2d")},
-    **{f"{series}-highcpu": 2.0 for series in ("n4", "c2d", "c3", "c3d")},
-    "n1-standard": 3.75,
-    "n1-highmem": 6.5,
-    "n1-highcpu": 0.9,
-    "g2-standard": 4.0,
+_GIB_PER_CORE: dict[str, dict[str, float]] = {
+    "n1": {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9},
+    "n2": {"standard": 4, "highmem": 8, "highcpu": 1},
+    "n2d": {"standard": 4, "highmem": 8, "highcpu": 1},
+    "n4": {"standard": 4, "highmem": 8, "highcpu": 2},
+    "e2": {"standard": 4, "highmem": 8, "highcpu": 1},
+    "c2": {"standard": 4},
+    "c2d": {"standard": 4, "highmem": 8, "highcpu": 2},
+    "c3": {"standard": 4, "highmem": 8, "highcpu": 2},
+    "c3d": {"standard": 4, "highmem": 8, "highcpu": 2},
+    "c4": {"standard": 3.75, "highmem": 7.75, "highcpu": 2},
+    "t2d": {"standard": 4},
+    "m1": {"ultramem": 24.025, "megamem": 14.93},
+    "m2": {"ultramem": 28.31, "megamem": 14.15},
+    "m3": {"ultramem": 30.5, "megamem": 15.25},
 }
+"""Family, class: memory for each core."""
 
-_LISTED: Final[dict[str, tuple[int, float]]] = {
-    "a2-highgpu-1g": (12, 85),
-    "a2-highgpu-2g": (24, 170),
-    "a2-highgpu-4g": (48, 340),
-    "a2-highgpu-8g": (96, 680),
-    "a2-megagpu-16g": (96, 1360),
-    "a2-ultragpu-1g": (12, 170),
-    "a2-ultragpu-2g": (24, 340),
-    "a2-ultragpu-4g": (48, 680),
-    "a2-ultragpu-8g": (96, 1360),
-    "a3-highgpu-1g": (26, 234),
-    "a3-highgpu-2g": (52, 468),
-    "a3-highgpu-4g": (104, 936),
-    "a3-highgpu-8g": (208, 1872),
-    "a3-megagpu-8g": (208, 1872),
-    "a3-ultragpu-8g": (224, 2952),
-    "a4-highgpu-8g": (224, 3968),
-    "m1-megamem-96": (96, 1433.6),
-    "m1-ultramem-40": (40, 961),
-    "m1-ultramem-80": (80, 1922),
-    "m1-ultramem-160": (160, 3844),
+_CORES = (1, 2, 4, 8, 12, 16, 22, 24, 30, 32, 40, 44, 48, 56, 60, 64, 80, 88, 90, 96, 112, 128)
+_MORE_CORES = (144, 160, 176, 180, 192, 208, 224, 288, 360, 416)
+
+
+class _Fixed(NamedTuple):
+    cpus: int
+    gib: int
+    accelerator_type: str
+    accelerators: int
+
+
+_A100, _A100_80, _H100, _L4 = (
+    "NVIDIA_TESLA_A100",
+    "NVIDIA_A100_80GB",
+    "NVIDIA_H100_80GB",
+    "NVIDIA_L4",
+)
+_WITH_ACCELERATORS = {
+    **{f"a2-highgpu-{n}g": _Fixed(12 * n, 85 * n, _A100, n) for n in (1, 2, 4, 8)},
+    "a2-megagpu-16g": _Fixed(96, 1360, _A100, 16),
+    **{f"a2-ultragpu-{n}g": _Fixed(12 * n, 170 * n, _A100_80, n) for n in (1, 2, 4, 8)},
+    **{f"a3-highgpu-{n}g": _Fixed(26 * n, 234 * n, _H100, n) for n in (1, 2, 4, 8)},
+    "a3-edgegpu-8g": _Fixed(208, 1872, _H100, 8),
+    "a3-megagpu-8g": _Fixed(208, 1872, "NVIDIA_H100_MEGA_80GB", 8),
+    "a3-ultragpu-8g": _Fixed(224, 2952, "NVIDIA_H200_141GB", 8),
+    "a4-highgpu-8g": _Fixed(224, 3968, "NVIDIA_B200", 8),
+    **{
+        f"g2-standard-{cores}": _Fixed(cores, 4 * cores, _L4, gpus)
+        for cores, gpus in {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}.items()
+    },
+    "ct5lp-hightpu-1t": _Fixed(24, 48, "TPU_V5_LITEPOD", 1),
+    "ct5lp-hightpu-4t": _Fixed(112, 192, "TPU_V5_LITEPOD", 4),
+    "ct5lp-hightpu-8t": _Fixed(224, 384, "TPU_V5_LITEPOD", 8),
 }
+"""Types whose accelerators come with the machine."""
+
+_NAME = re.compile(r"(?P<family>[a-z]\d[a-z]?)-(?P<kind>[a-z]+)-(?P<cores>\d+)")
 
 
-def machine(machine_type: str, field: str) -> tuple[float, int]:
-    """Tells what a machine type has.
+def machine(machine_type: str, accelerator_type: str = "", accelerators: int = 0) -> Machine:
+    """Tells what a machine of a job's spec has.
 
     Args:
-        machine_type: E.g. `n1-standard-4`.
-        field: The field that it came in; the error names it.
-
-    Returns:
-        Cores and bytes of memory.
+        machine_type: `machineSpec.machineType`, e.g. `n1-standard-4`.
+        accelerator_type: `machineSpec.acceleratorType`, e.g. `NVIDIA_TESLA_T4`, if any.
+        accelerators: `machineSpec.acceleratorCount`.
 
     Raises:
-        InvalidArgument: If there is no such type.
+        InvalidArgument: If there is no such type, or if the accelerators contradict it.
     """
-    if listed := _LISTED.get(machine_type):
-        return float(listed[0]), int(listed[1] * _GIB)
-    match = _SHAPE.fullmatch(machine_type)
-    per_core = _GIB_PER_CORE.get(match["shape"]) if match else None
-    if match is None or per_core is None:
-        near = difflib.get_close_matches(
-            machine_type, [*_LISTED, *(f"{shape}-4" for shape in _GIB_PER_CORE)], n=3
-        )
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    if accelerator_type in ("", "ACCELERATOR_TYPE_UNSPECIFIED"):
+        accelerator_type = ""
+        if accelerators:
+            raise InvalidArgument(
+                f"machine_spec.accelerator_count is {accelerators}, but accelerator_type is not "
+                f"set: name one, e.g. NVIDIA_TESLA_T4."
+            )
+    elif accelerators < 1:
         raise InvalidArgument(
-            f"`{field}` names no machine type that is known here: {shown(machine_type)}. "
-            f"It looks like n1-standard-4.{hint}"
+            f"machine_spec.accelerator_type is {accelerator_type}, but accelerator_count is "
+            f"{accelerators}: it must be at least 1."
         )
-    cores = int(match["cores"])
-    return float(cores), int(cores * per_core * _GIB)
+    if fixed := _WITH_ACCELERATORS.get(machine_type):
+        if accelerator_type and accelerator_type != fixed.accelerator_type:
+            raise InvalidArgument(
+                f"machine_spec.machine_type {machine_type} comes with {fixed.accelerators} "
+                f"{fixed.accelerator_type}, not with {accelerator_type}."
+            )
+        return Machine(
+            machine_type=machine_type,
+            cpus=fixed.cpus,
+            memory_bytes=fixed.gib * GIB,
+            accelerator_type=fixed.accelerator_type,
+            accelerators=accelerators or fixed.accelerators,
+        )
+    match = _NAME.fullmatch(machine_type)
+    gib = _GIB_PER_CORE.get(match["family"], {}).get(match["kind"]) if match else None
+    if match is None or gib is None or int(match["cores"]) not in (*_CORES, *_MORE_CORES):
+        raise InvalidArgument(
+            f"machine_spec.machine_type {machine_type!r} is not known. Examples: n1-standard-4, "
+            f"n1-highmem-8, e2-standard-4, n2-highcpu-16, g2-standard-8, a2-highgpu-1g."
+        )
+    return Machine(
+        machine_type=machine_type,
+        cpus=int(match["cores"]),
+        memory_bytes=int(gib * int(match["cores"]) * GIB),
+        accelerator_type=accelerator_type,
+        accelerators=accelerators,
+    )
+
+
+__all__ = ["GIB", "machine"]

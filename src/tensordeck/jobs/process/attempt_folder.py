@@ -1,0 +1,118 @@
+"""What lies in the folder of an attempt, and how executor and supervisor talk through it.
+
+They share nothing but files: the executor writes `launch.json` and, to cancel, `cancel`; the
+supervisor writes `status.json` and `processes.json`. The supervisor holds the lock on
+`supervisor.lock` as long as it lives, whoever else dies, and the kernel lets go of it when it
+does: that is how anybody tells, without a process id that might mean another process by now.
+"""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tensordeck.jobs.executor import Phase, ReplicaStatus
+from tensordeck.jobs.process.plan import Plan
+
+
+class AttemptFolder:
+    """The files of one attempt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"
+        self.system = path / "system"
+        self._launch = path / "launch.json"
+        self._status = path / "status.json"
+        self._processes = path / "processes.json"
+        self._cancel = path / "cancel"
+        self._lock = path / "supervisor.lock"
+
+    def replica(self, name: str) -> Path:
+        """A replica's own folder."""
+        return self.path / "replicas" / name
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keeps the plan, for nobody but us: it holds the replicas' variables."""
+        write_json(self._launch, asdict(plan))
+
+    def read_plan(self) -> Plan:
+        """Reads what `write_plan` wrote."""
+        return Plan.read(json.loads(self._launch.read_text()))
+
+    def write_status(self, statuses: Sequence[ReplicaStatus]) -> None:
+        """Tells how the replicas are, whole or not at all."""
+        write_json(self._status, [asdict(status) for status in statuses])
+
+    def read_status(self) -> list[ReplicaStatus] | None:
+        """How the replicas are; None while nobody has said."""
+        document = _read_json(self._status)
+        if document is None:
+            return None
+        return [ReplicaStatus(**{**item, "phase": Phase(item["phase"])}) for item in document]
+
+    def write_processes(self, processes: Mapping[str, tuple[int, float]]) -> None:
+        """Keeps process ids and the times they were created at, by what they are."""
+        write_json(self._processes, processes)
+
+    def read_processes(self) -> dict[str, tuple[int, float]]:
+        """What `write_processes` kept."""
+        document = _read_json(self._processes) or {}
+        return {name: (pid, created) for name, (pid, created) in document.items()}
+
+    def request_cancel(self) -> None:
+        """Asks the supervisor to end the replicas."""
+        self._cancel.touch()
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked."""
+        return self._cancel.exists()
+
+    def lock(self) -> int | None:
+        """Takes the supervisor's lock: a file descriptor, or None if a supervisor lives."""
+        return self._locked(fcntl.LOCK_EX)
+
+    def supervised(self) -> bool:
+        """Whether a supervisor lives."""
+        # Shared, so that two who look don't see each other.
+        descriptor = self._locked(fcntl.LOCK_SH)
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
+
+    def _locked(self, kind: int) -> int | None:
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replaces a file, readable by us alone; readers see the old one or the new one."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(document, file)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+__all__ = ["AttemptFolder", "write_json"]

@@ -1,0 +1,262 @@
+"""The executor that runs replicas as processes of this host."""
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from tensordeck.errors import FailedPrecondition, InvalidArgument, Unavailable
+from tensordeck.jobs.executor import (
+    Executor,
+    Handle,
+    Launch,
+    Phase,
+    Replica,
+    ReplicaStatus,
+)
+from tensordeck.jobs.machine_types import GIB
+from tensordeck.jobs.process import accelerators, interpreters
+from tensordeck.jobs.process.attempt_folder import AttemptFolder
+from tensordeck.jobs.process.images import ImageEnvironment, ImageTable
+from tensordeck.jobs.process.interpreters import Interpreter
+from tensordeck.jobs.process.plan import EnvironmentPlan, Plan, ReplicaPlan
+from tensordeck.jobs.process.process_tree import kill_marked
+
+_OF_THE_HOST = ("LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+_OF_INSTALLERS = ("HOME", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+_INSTALLERS = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+class ProcessExecutor(Executor):
+    """Runs replicas as processes, in cached virtual environments in the place of images."""
+
+    name: ClassVar[str] = "process"
+
+    def __init__(
+        self,
+        environments: Path,
+        *,
+        images: Path | None = None,
+        grace_seconds: float = 30.0,
+        allow_missing_accelerators: bool = False,
+    ) -> None:
+        """Starts nothing.
+
+        Args:
+            environments: Where virtual environments are kept; shared by all jobs.
+            images: A table of images of the user's own; see `images.toml`.
+            grace_seconds: Between SIGTERM and SIGKILL.
+            allow_missing_accelerators: Whether a job that asks for accelerators may run without.
+
+        Raises:
+            InvalidArgument: If the table can't be read.
+        """
+        self._environments = environments
+        self._images = ImageTable.load(images)
+        self._grace_seconds = grace_seconds
+        self._allow_missing_accelerators = allow_missing_accelerators
+        self._supervisors: dict[int, subprocess.Popen[bytes]] = {}
+        self._supervisors_lock = threading.Lock()
+
+    def check(self, launch: Launch) -> None:
+        """See `Executor`."""
+        self._resolved(launch)
+
+    def start(self, launch: Launch) -> Handle:
+        """See `Executor`.
+
+        Raises:
+            InvalidArgument, FailedPrecondition: As `check` does.
+            Unavailable: If the folder can't be written or no process be started.
+        """
+        folder = AttemptFolder(launch.folder)
+        handle = {"folder": str(launch.folder)}
+        try:
+            lock = folder.lock()
+            if lock is None:
+                return handle
+            try:
+                if folder.read_status() is None:
+                    plan = self._resolved(launch)
+                    folder.write_plan(plan)
+                    self._supervise(folder, lock)
+            finally:
+                os.close(lock)
+        except OSError as error:
+            raise Unavailable(
+                f"Job {launch.job_id} can't be started on this host: {error.strerror or error}."
+            ) from error
+        return handle
+
+    def poll(self, handle: Handle) -> list[ReplicaStatus]:
+        """See `Executor`."""
+        folder = AttemptFolder(Path(handle["folder"]))
+        supervised = folder.supervised()
+        self._reap()
+        statuses = folder.read_status()
+        names = [replica.name for replica in folder.read_plan().replicas]
+        if statuses is None:
+            statuses = [ReplicaStatus(name=name, phase=Phase.PREPARING) for name in names]
+        if supervised or all(status.phase.ended for status in statuses):
+            return statuses
+        self._clean_up(folder)
+        lost = [
+            status
+            if status.phase.ended
+            else replace(
+                status,
+                phase=Phase.LOST,
+                reason="The job's supervisor is gone: it was killed, or the host was restarted.",
+            )
+            for status in statuses
+        ]
+        with suppress(OSError):
+            folder.write_status(lost)
+        return lost
+
+    def cancel(self, handle: Handle) -> None:
+        """See `Executor`."""
+        AttemptFolder(Path(handle["folder"])).request_cancel()
+
+    def _supervise(self, folder: AttemptFolder, lock: int) -> None:
+        """Detaches a supervisor, which inherits the lock."""
+        with (folder.path / "supervisor.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-P", "-m", "tensordeck.jobs.process.supervisor",
+                    str(folder.path), str(lock),
+                ],
+                cwd=folder.path,
+                env={name: os.environ[name] for name in _OF_THE_HOST if name in os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )  # fmt: skip
+        with self._supervisors_lock:
+            self._supervisors[process.pid] = process
+
+    def _reap(self) -> None:
+        """Takes note of the ends of supervisors that we have started, lest they stay zombies."""
+        with self._supervisors_lock:
+            for pid, process in list(self._supervisors.items()):
+                if process.poll() is not None:
+                    del self._supervisors[pid]
+
+    def _clean_up(self, folder: AttemptFolder) -> None:
+        kill_marked(folder.read_plan().marker, folder.read_processes().values())
+
+    # Resolution
+
+    def _resolved(self, launch: Launch) -> Plan:
+        """Decides what images and machines mean on this host."""
+        notes: dict[str, None] = {}
+        replicas = tuple(self._replica(replica, notes) for replica in launch.replicas)
+        return Plan(
+            job_id=launch.job_id,
+            attempt=launch.attempt,
+            marker=secrets.token_hex(8),
+            environments=str(self._environments.absolute()),
+            replicas=replicas,
+            timeout_seconds=launch.timeout_seconds,
+            grace_seconds=self._grace_seconds,
+            system_metrics=launch.system_metrics,
+            notes=tuple(notes),
+            installer_env=_installer_env(),
+            path=os.environ.get("PATH", os.defpath),
+        )
+
+    def _replica(self, replica: Replica, notes: dict[str, None]) -> ReplicaPlan:
+        accelerated = self._accelerated(replica, notes)
+        self._compare_machine(replica, notes)
+        image = self._images.environment(replica.image, accelerated=accelerated)
+        python = (
+            interpreters.own()
+            if image.server
+            else interpreters.nearest(image.python, image.pythons)
+        )
+        notes[_description(image, python)] = None
+        command = replica.command or image.entrypoint
+        if not replica.module and not command and not replica.args:
+            raise InvalidArgument(
+                f"container_spec.command is empty, and the process executor does not know what "
+                f"{replica.image} runs by itself: set a command."
+            )
+        return ReplicaPlan(
+            name=replica.name,
+            machine=replica.machine,
+            environment=EnvironmentPlan(
+                python=python.executable,
+                python_version=python.version,
+                requirements=image.requirements,
+                same=image.same,
+                server=image.server,
+                packages=tuple(str(path.absolute()) for path in replica.packages),
+            ),
+            module=replica.module,
+            command=command,
+            args=replica.args,
+            env={**image.env, **replica.env},
+        )
+
+    def _accelerated(self, replica: Replica, notes: dict[str, None]) -> bool:
+        """Whether a replica gets accelerators.
+
+        Raises:
+            FailedPrecondition: If it asks for some that are not there, and must have them.
+        """
+        machine = replica.machine
+        there = accelerators.count()
+        if machine.accelerators <= there:
+            return machine.accelerators > 0
+        asked = f"{machine.accelerators} {machine.accelerator_type}"
+        if not self._allow_missing_accelerators:
+            raise FailedPrecondition(
+                f"{replica.name} asks for {asked}, and this host has {there or 'no'} accelerators. "
+                f"Leave accelerator_type out, use an executor that has some, or let jobs run "
+                f"without (the setting job-missing-accelerators)."
+            )
+        notes[f"{replica.name} asks for {asked}; this host has {there or 'none'}."] = None
+        return there > 0
+
+    def _compare_machine(self, replica: Replica, notes: dict[str, None]) -> None:
+        machine = replica.machine
+        cpus, memory = os.cpu_count() or 1, psutil.virtual_memory().total
+        if machine.cpus > cpus or machine.memory_bytes > memory:
+            notes[
+                f"{machine.machine_type} has {machine.cpus:g} cores and "
+                f"{machine.memory_bytes / GIB:g} GiB of memory; this host has {cpus} and "
+                f"{memory / GIB:.0f} GiB, which have to do."
+            ] = None
+
+
+def _description(image: ImageEnvironment, python: Interpreter) -> str:
+    """Says what stands in for an image."""
+    text = f"{image.image} stands for Python {python.version}"
+    if image.python and image.python != python.minor:
+        text += f" (this host has no {image.python} that would do)"
+    if image.server:
+        text += " with Tensordeck's own packages"
+    if image.requirements:
+        text += f" with {', '.join(image.requirements)}"
+    return f"{text}."
+
+
+def _installer_env() -> dict[str, str]:
+    """What pip and uv need of our environment: where packages come from, and how to get there."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in (*_OF_THE_HOST, *_OF_INSTALLERS) or name.upper().startswith(_INSTALLERS)
+    }
+
+
+__all__ = ["ProcessExecutor"]

@@ -1,0 +1,157 @@
+"""Makes virtual environments and installs into them: with uv where there is one, else with pip."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+_UV_FROM = (3, 8)
+"""uv knows no older Python."""
+
+
+class InstallFailed(Exception):  # noqa: N818 -- says what happened, as tensordeck.errors do
+    """An installer ended with an error, which it has printed."""
+
+
+class Installer(Protocol):
+    """What is needed of uv or pip. All methods raise InstallFailed."""
+
+    def make(self, venv: Path) -> None:
+        """Makes a virtual environment that has pip."""
+
+    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+        """Installs requirements.
+
+        Args:
+            venv: Where.
+            requirements: What.
+            absent: Distributions that shall not come with what requires them.
+        """
+
+    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
+        """Installs a package into a folder, without what it requires.
+
+        Args:
+            package: A wheel, or a folder with the sources.
+            site: The folder.
+            isolated: Whether the build gets an environment of its own, as it should unless
+                there might be no network.
+        """
+
+
+def installer(python: str, python_version: str, scratch: Path) -> Installer:
+    """The installer for a Python.
+
+    Args:
+        python: The interpreter's executable.
+        python_version: E.g. `3.11.7`.
+        scratch: A folder for what the installer itself needs.
+    """
+    uv = _uv()
+    major, minor = python_version.split(".")[:2]
+    if uv and (int(major), int(minor)) >= _UV_FROM:
+        return _Uv(uv, python, scratch)
+    return _Pip(python, scratch)
+
+
+def _uv() -> str | None:
+    if importlib.util.find_spec("uv"):
+        import uv  # noqa: PLC0415 -- the extra `jobs` brings it
+
+        try:
+            return str(uv.find_uv_bin())
+        except FileNotFoundError:
+            pass
+    return shutil.which("uv")
+
+
+class _Uv:
+    def __init__(self, uv: str, python: str, scratch: Path) -> None:
+        self._uv = uv
+        self._python = python
+        self._scratch = scratch
+
+    def make(self, venv: Path) -> None:
+        try:
+            self._run("venv", "--quiet", "--seed", "--python", self._python, str(venv))
+        except InstallFailed:
+            # pip comes from the index: offline, the interpreter's own copy has to do.
+            shutil.rmtree(venv, ignore_errors=True)
+            _run([self._python, "-m", "venv", str(venv)])
+
+    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+        wanted = self._scratch / "requirements.txt"
+        wanted.write_text("\n".join(requirements))
+        overrides = self._scratch / "overrides.txt"
+        overrides.write_text("\n".join(f'{name} ; python_version < "3"' for name in absent))
+        self._run(
+            "pip", "install", "--python", f"{venv}/bin/python", "-r", str(wanted),
+            "--override", str(overrides),
+        )  # fmt: skip
+
+    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
+        # Without isolation the build takes place in our own environment, which has setuptools.
+        how = ["--python", self._python] if isolated else _NOT_ISOLATED_UV
+        self._run(
+            "pip", "install", "--quiet", "--no-deps", "--target", str(site), *how, str(package)
+        )
+
+    def _run(self, *arguments: str) -> None:
+        _run([self._uv, *arguments, "--no-progress", "--no-config"])
+
+
+_NOT_ISOLATED_UV = ["--python", sys.executable, "--no-build-isolation"]
+
+
+class _Pip:
+    def __init__(self, python: str, scratch: Path) -> None:
+        self._python = python
+        self._scratch = scratch
+
+    def make(self, venv: Path) -> None:
+        _run([self._python, "-m", "venv", str(venv)])
+
+    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+        del absent  # pip has no way to leave them out
+        wanted = self._scratch / "requirements.txt"
+        wanted.write_text("\n".join(requirements))
+        self._pip(venv, "-r", str(wanted))
+
+    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
+        venv = self._scratch / "pip"
+        if not venv.exists():
+            self.make(venv)
+        how = []
+        if not isolated:
+            how = ["--no-build-isolation"]
+            os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        try:
+            self._pip(venv, "--quiet", "--no-deps", "--target", str(site), *how, str(package))
+        finally:
+            os.environ.pop("PYTHONPATH", None)
+
+    def _pip(self, venv: Path, *arguments: str) -> None:
+        _run(
+            [
+                f"{venv}/bin/python", "-m", "pip", "--disable-pip-version-check",
+                "--no-input", "install", *arguments,
+            ]
+        )  # fmt: skip
+
+
+def _run(command: Sequence[str]) -> None:
+    """Runs an installer, which prints to our own output."""
+    try:
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        print(f"{command[0]} can't be run: {error.strerror}", flush=True)  # noqa: T201 -- the log
+        raise InstallFailed from error
+    except subprocess.CalledProcessError as error:
+        raise InstallFailed from error
+
+
+__all__ = ["InstallFailed", "Installer", "installer"]

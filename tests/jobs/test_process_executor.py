@@ -1,0 +1,235 @@
+"""Jobs as processes: real ones, with the server's own Python, which is there already."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tensordeck.errors import FailedPrecondition, InvalidArgument
+from tensordeck.jobs.executor import Phase
+from tensordeck.jobs.machine_types import machine
+from tests.jobs.process_host import Host, eventually, lines, sdist, small, text
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("environments")
+
+
+@pytest.fixture
+def host(tmp_path: Path, environments: Path) -> Host:
+    return Host(tmp_path, environments)
+
+
+def test_a_packed_script_runs_as_a_module(host: Host, tmp_path: Path) -> None:
+    package = sdist(tmp_path, "import sys; print('arguments', *sys.argv[1:])")
+    replica = host.replica(
+        command=(), module="trainer.task", packages=(package,), args=("--epochs", "3")
+    )
+    launch, [status] = host.run(replica)
+    assert status.phase is Phase.SUCCEEDED
+    assert status.exit_code == 0
+    assert text(launch) == "arguments --epochs 3"
+
+
+def test_a_failing_script_fails_with_its_status(host: Host) -> None:
+    launch, [status] = host.run(host.replica("import sys; sys.exit('out of luck')"))
+    assert status.phase is Phase.FAILED
+    assert status.exit_code == 1
+    assert "non-zero status of 1" in status.reason
+    [line] = lines(launch)
+    assert (line.text, line.severity) == ("out of luck", "ERROR")
+
+
+def test_nothing_of_our_own_environment_gets_into_a_job(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSORDECK_SECRET", "open sesame")
+    replica = host.replica(
+        "import os; print(sorted(os.environ)); print(os.environ['TOKEN'])", env={"TOKEN": "mine"}
+    )
+    launch, _ = host.run(replica)
+    names, token = text(launch).splitlines()
+    assert token == "mine"
+    assert set(eval(names)) <= {  # noqa: S307 -- our own list
+        "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LC_CTYPE", "PATH", "PYTHONUNBUFFERED",
+        "TENSORDECK_PROCESS", "TMPDIR", "TOKEN", "VIRTUAL_ENV",
+    }  # fmt: skip
+
+
+def test_a_job_past_its_timeout_is_ended(host: Host) -> None:
+    replica = host.replica("import time; print('on'); time.sleep(600)")
+    _, [status] = host.run(replica, timeout_seconds=0.5)
+    assert status.phase is Phase.FAILED
+    assert "timeout of 0.5 s" in status.reason
+
+
+def test_a_job_that_uses_too_much_memory_is_ended(host: Host) -> None:
+    script = "import time; hoard = bytearray(200 << 20); print('full'); time.sleep(600)"
+    _, [status] = host.run(host.replica(script, machine=small(100 << 20)))
+    assert status.phase is Phase.FAILED
+    assert "n1-standard-1 has 0.10 GiB" in status.reason
+
+
+def test_100_mb_of_output_are_kept_in_part(host: Host) -> None:
+    script = """
+        import sys
+        for number in range(100):
+            sys.stdout.write((f"{number:04d} " + "x" * 94 + "\\n") * 10_486)
+        print("the end")
+    """
+    launch, [status] = host.run(host.replica(script, env={"PYTHONUNBUFFERED": ""}))
+    assert status.phase is Phase.SUCCEEDED
+    found = lines(launch)
+    assert found[0].text.startswith("0000 ")
+    assert found[-1].text == "the end"
+    assert any("bytes of output are left out" in line.text for line in found)
+    kept = sum(path.stat().st_size for path in (launch.folder / "logs").iterdir())
+    assert kept < 80 << 20
+
+
+def test_what_a_replica_leaves_behind_is_killed(host: Host, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = f"""
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:  # a daemon, as they are made
+                open({str(pid_file)!r}, "w").write(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        while not (os.path.exists({str(pid_file)!r}) and os.path.getsize({str(pid_file)!r})):
+            time.sleep(0.01)
+    """
+    launch, [status] = host.run(host.replica(script))
+    assert status.phase is Phase.SUCCEEDED
+    assert not psutil.pid_exists(int(pid_file.read_text()))
+    assert "left processes behind" in text(launch, "service")
+
+
+def test_cancelling_kills_what_ignores_sigterm(host: Host) -> None:
+    launch, handle = host.start("""
+        import signal, time
+        signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+        print("on", flush=True)
+        time.sleep(600)
+        time.sleep(600)
+    """)
+    eventually(lambda: "on" in text(launch))
+    host.executor.cancel(handle)
+    [status] = host.wait(handle)
+    assert status.phase is Phase.CANCELLED
+    assert status.exit_code == -signal.SIGKILL
+    assert "no" in text(launch)
+
+
+def test_the_success_of_the_chief_ends_the_others(host: Host) -> None:
+    chief = host.replica("print('done')")
+    worker = host.replica("import time; time.sleep(600)", pool=1)
+    _, statuses = host.run(chief, worker)
+    assert [status.name for status in statuses] == ["workerpool0-0", "workerpool1-0"]
+    assert {status.phase for status in statuses} == {Phase.SUCCEEDED}
+
+
+def test_a_replica_that_fails_ends_the_others(host: Host) -> None:
+    chief = host.replica("import time; time.sleep(600)")
+    worker = host.replica("raise SystemExit(3)", pool=1, index=1)
+    _, [first, second] = host.run(chief, worker)
+    assert (second.phase, second.exit_code) == (Phase.FAILED, 3)
+    assert first.phase is Phase.CANCELLED
+    assert "workerpool1-1" in first.reason
+
+
+def test_a_job_goes_on_when_its_server_is_killed(host: Host, environments: Path) -> None:
+    folder = host.folder / "other server"
+    program = f"""
+import os, signal
+from pathlib import Path
+from tests.jobs.process_host import Host
+host = Host(Path({str(folder)!r}), Path({str(environments)!r}))
+launch = host.launch(host.replica("import time; print('on'); time.sleep(2); print('done')"))
+print(host.executor.start(launch)["folder"], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == -signal.SIGKILL
+    handle = {"folder": done.stdout.strip()}
+    assert host.executor.poll(handle)[0].phase in (Phase.PREPARING, Phase.RUNNING)
+    [status] = host.wait(handle)
+    assert status.phase is Phase.SUCCEEDED
+
+
+def test_a_second_start_returns_the_first_ones_handle(host: Host) -> None:
+    launch, handle = host.start("print('once')")
+    assert host.executor.start(launch) == handle
+    host.wait(handle)
+    assert host.executor.start(launch) == handle
+    assert text(launch) == "once"
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(host: Host, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    launch, handle = host.start(f"""
+        import os, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                                 start_new_session=True)
+        open({str(pid_file)!r}, "w").write(f"{{os.getppid()}} {{os.getpid()}} {{child.pid}}")
+        print("on", flush=True)
+        time.sleep(600)
+    """)
+    eventually(lambda: "on" in text(launch))
+    supervisor, *others = map(int, pid_file.read_text().split())
+    os.kill(supervisor, signal.SIGKILL)
+    [status] = host.wait(handle)
+    assert status.phase is Phase.LOST
+    assert "supervisor is gone" in status.reason
+    assert not [pid for pid in others if _alive(pid)]
+
+
+def test_a_package_that_does_not_install_says_why(host: Host, tmp_path: Path) -> None:
+    package = tmp_path / "trainer-0.1.tar.gz"
+    package.write_bytes(b"no archive")
+    replica = host.replica(command=(), module="trainer.task", packages=(package,))
+    _, [status] = host.run(replica)
+    assert status.phase is Phase.FAILED
+    assert "trainer-0.1.tar.gz is no Python package" in status.reason
+
+
+def test_a_build_that_fails_says_why(host: Host, tmp_path: Path) -> None:
+    package = sdist(tmp_path, "", files={"setup.py": "raise SystemExit('no such compiler')"})
+    replica = host.replica(command=(), module="trainer.task", packages=(package,))
+    launch, [status] = host.run(replica)
+    assert status.phase is Phase.FAILED
+    assert "could not be built" in status.reason
+    assert "no such compiler" in text(launch, "service")
+
+
+def test_unknown_images_say_the_way_out(host: Host) -> None:
+    launch = host.launch(host.replica(image="gcr.io/mine/trainer:1"))
+    with pytest.raises(InvalidArgument, match=r"gcr.io/mine/trainer:1.*\[\[image\]\]"):
+        host.executor.check(launch)
+
+
+def test_missing_accelerators_have_to_be_allowed(
+    host: Host, tmp_path: Path, environments: Path
+) -> None:
+    replica = host.replica("print('on')", machine=machine("n1-standard-4", "NVIDIA_TESLA_T4", 99))
+    with pytest.raises(FailedPrecondition, match="asks for 99 NVIDIA_TESLA_T4"):
+        host.executor.check(host.launch(replica))
+    generous = Host(tmp_path / "generous", environments, allow_missing_accelerators=True)
+    launch, [status] = generous.run(replica)
+    assert status.phase is Phase.SUCCEEDED
+    assert "99 NVIDIA_TESLA_T4" in text(launch, "service")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
