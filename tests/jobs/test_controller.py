@@ -320,21 +320,6 @@ def test_an_accelerator_that_is_not_here_is_said(installation, host):
     assert job.error == {"code": 9, "message": "This host has no such accelerator."}
 
 
-def test_a_job_runs_without_its_accelerator_where_that_is_allowed(installation, host):
-    installation.serve(host, allow_missing_accelerators=True)
-    installation.submit(workerPoolSpecs=[ACCELERATED])
-
-    attempt = started(host)
-
-    assert attempt.launch.replicas[0].machine.accelerators == 0
-    (warning,) = [
-        line
-        for line in read(attempt.launch.folder / "logs").lines
-        if "without accelerators" in line.text
-    ]
-    assert warning.severity == "WARNING"
-
-
 def test_a_linked_instance_that_was_deleted_is_named(installation, host):
     installation.serve(host)
     gone = "projects/p/locations/us-central1/tensorboards/7"

@@ -195,16 +195,22 @@ def test_mounted_buckets_are_led_to_the_job_s_folder(text: str, rewritten: str):
 def test_what_a_command_mentions_is_found():
     job_spec = {
         "workerPoolSpecs": [
-            pool(command=["sh", "-c", "pip install /gcs/my-bucket/a/x.tar.gz&&run '/gcs/b-2/c/'"]),
+            pool(
+                command=["sh", "-c", "pip install /gcs/my-bucket/1:02:03.tar.gz&&run '/gcs/b-2/c/'"]
+            ),
             {},
-            pool(env=[{"name": "DATA", "value": "/gcs/data/train"}], args=[1.0, "/gcs/whole"]),
+            pool(
+                env=[{"name": "PYTHONPATH", "value": "/gcs/data/lib:/gcs/data/more"}],
+                args=[1.0, "/gcs/whole"],
+            ),
         ]
     }
 
     assert launch_plan.mounted(job_spec, BucketPaths(Path("/root"))) == {
-        "gs://my-bucket/a/x.tar.gz",
+        "gs://my-bucket/1:02:03.tar.gz",
         "gs://b-2/c/",
-        "gs://data/train",
+        "gs://data/lib",
+        "gs://data/more",
         "gs://whole/",
     }
 

@@ -15,8 +15,10 @@ __all__ = ["BucketPaths"]
 
 _MOUNTED: Final = re.compile(r"(?<![\w./-])/gcs/([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?![\w-])")
 """`/gcs/bucket` where a path starts: not in `/data/gcs/x`, not in `gs://b/gcs/x`."""
-_REST: Final = re.compile(r"/([^\s'\"`;|&<>()$*?\[\]{},:=\\]*)")
-"""What follows the bucket, up to what a shell would end a word at."""
+_REST: Final = re.compile(r"/((?:(?!:/)[^\s'\"`;|&<>()$*?\[\]{}\\])*)")
+"""What follows the bucket, up to what a shell would end a word at, or the next path of a list.
+
+The official client has the time in the names of its packages, and so a colon."""
 
 
 @dataclass(frozen=True, slots=True)

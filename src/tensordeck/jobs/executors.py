@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from tensordeck.errors import FailedPrecondition
 from tensordeck.jobs.executor import Executor
@@ -43,7 +44,11 @@ class Executors:
 def _process(settings: Settings) -> Executor:
     from tensordeck.jobs.process.executor import ProcessExecutor  # noqa: PLC0415 -- when needed
 
-    return ProcessExecutor(settings)
+    return ProcessExecutor(
+        settings.data_dir.absolute() / "environments",
+        images=Path(settings.job_images) if settings.job_images else None,
+        allow_missing_accelerators=settings.allow_missing_accelerators,
+    )
 
 
 _OPENERS: dict[str, Callable[[Settings], Executor]] = {"process": _process}

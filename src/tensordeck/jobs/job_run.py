@@ -10,13 +10,12 @@ from typing import Final
 from tensordeck import names
 from tensordeck.errors import (
     Aborted,
-    FailedPrecondition,
     NotFound,
     TensordeckError,
     Unavailable,
 )
 from tensordeck.jobs.attempt import Attempt
-from tensordeck.jobs.executor import Executor, Handle, Launch
+from tensordeck.jobs.executor import Executor, Handle
 from tensordeck.jobs.failure import failure_message, last_lines
 from tensordeck.jobs.job_log import Severity
 from tensordeck.jobs.lease import LeaseLost
@@ -150,29 +149,12 @@ class JobRun:
             return
 
     def _launch(self, attempt: Attempt, executor: Executor) -> Handle:
-        launch = self._checked(attempt, executor, attempt.prepare())
+        launch = attempt.prepare()
+        executor.check(launch)
         self._look_up()
         handle = executor.start(launch)
         attempt.note(handle)
         return handle
-
-    def _checked(self, attempt: Attempt, executor: Executor, launch: Launch) -> Launch:
-        """A launch that can run here: without accelerators, if need be and if that is allowed."""
-        try:
-            executor.check(launch)
-        except FailedPrecondition as error:
-            bare = tuple(
-                replace(
-                    replica, machine=replace(replica.machine, accelerator_type="", accelerators=0)
-                )
-                for replica in launch.replicas
-            )
-            if bare == launch.replicas or not self._means.settings.allow_missing_accelerators:
-                raise
-            launch = replace(launch, replicas=bare)
-            executor.check(launch)
-            attempt.say(f"The job runs without accelerators: {error.message}", Severity.WARNING)
-        return launch
 
     def _follow(self, executor: Executor, handle: Handle) -> Outcome:
         """Waits until nothing of the job is alive any more; returns what decided its end."""
