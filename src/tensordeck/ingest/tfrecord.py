@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 import google_crc32c
 
-__all__ = ["CorruptRecord", "masked_crc", "read_records"]
+__all__ = ["CorruptRecord", "framed", "masked_crc", "read_records"]
 
 _HEADER: Final = struct.Struct("<QI")
 _FOOTER: Final = struct.Struct("<I")
@@ -37,6 +37,13 @@ def masked_crc(data: bytes) -> int:
     """The checksum as it is written: rotated and offset, so that a CRC of CRCs stays useful."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def framed(payload: bytes) -> bytes:
+    """A payload as one record."""
+    length = len(payload).to_bytes(8, "little")
+    head = _HEADER.pack(len(payload), masked_crc(length))
+    return head + payload + _FOOTER.pack(masked_crc(payload))
 
 
 def read_records(stream: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]]:
