@@ -28,6 +28,7 @@ CUSTOM_JOB: Final = (*LOCATION, "customJobs")
 TRAINING_PIPELINE: Final = (*LOCATION, "trainingPipelines")
 MODEL: Final = (*LOCATION, "models")
 
+_FORM: Final = "projects/{project}/locations/{location}/tensorboards/{tensorboard}"
 _SEGMENT = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
 _IDS: Final = {
     # The documentation says lower case; the official uploader sends upper case too.
@@ -53,12 +54,13 @@ class ResourceName:
     ids: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str, field: str = "name") -> Self:
+    def parse(cls, text: str, field: str = "name", form: str = _FORM) -> Self:
         """Splits a name.
 
         Args:
             text: The name.
             field: The request's field that it came in; errors name it.
+            form: What it should look like; errors say so.
 
         Raises:
             InvalidArgument: If it is no sequence of collection/id pairs.
@@ -66,8 +68,7 @@ class ResourceName:
         parts = text.split("/")
         if not text or len(parts) % 2 or not all(_SEGMENT.fullmatch(part) for part in parts):
             raise InvalidArgument(
-                f"`{field}` is not a resource name: {shown(text)}. "
-                "It looks like projects/PROJECT/locations/REGION/tensorboards/ID."
+                f"`{field}` is not a resource name: {shown(text)}. It looks like {form}."
             )
         return cls(tuple(parts[::2]), tuple(parts[1::2]))
 
@@ -125,9 +126,9 @@ def parse(text: str, pattern: tuple[str, ...], field: str = "name") -> ResourceN
     Raises:
         InvalidArgument: If the name has another form; the message shows the right one.
     """
-    name = ResourceName.parse(text, field)
+    form = "/".join(f"{c}/{{{c.removesuffix('s')}}}" for c in pattern)
+    name = ResourceName.parse(text, field, form)
     if name.collections != pattern:
-        form = "/".join(f"{c}/{{{c.removesuffix('s')}}}" for c in pattern)
         raise InvalidArgument(f"`{field}` must have the form {form}; it is {shown(text)}.")
     return name
 

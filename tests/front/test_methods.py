@@ -1,5 +1,8 @@
 """The method table agrees with itself, with the messages and with the services."""
 
+import importlib
+import re
+
 import pytest
 from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
 from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
@@ -55,6 +58,22 @@ def test_every_metadata_rpc_of_the_client_is_there() -> None:
     ours = {m.attribute for m in METHODS if m.service == "MetadataService"}
 
     assert rpcs - mixins - {"create_channel"} <= ours
+
+
+@pytest.mark.parametrize(
+    "method", [method for method in METHODS if method.versioned], ids=lambda m: m.name
+)
+def test_the_client_s_own_routes_are_among_the_rules(method: Method) -> None:
+    module = re.sub(r"(?<!^)(?=[A-Z])", "_", method.service).lower()
+    transports = f"google.cloud.aiplatform_v1.services.{module}.transports.rest_base"
+    transport = getattr(importlib.import_module(transports), f"_Base{method.service}RestTransport")
+    call = getattr(transport, f"_Base{method.name}")
+    ours = [(r.verb.lower(), r.template.replace("{v}", "v1"), r.body) for r in method.http]
+
+    assert ours[0] in [
+        (option["method"], option["uri"], option.get("body", ""))
+        for option in call._get_http_options()
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

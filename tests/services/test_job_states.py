@@ -225,6 +225,17 @@ def test_a_crash_between_any_two_writes_is_mended(api, parent, mend):
     assert writes >= 4  # job, model, pipeline at the least; and once without a crash
 
 
+def test_a_job_takes_no_success_of_its_pipeline_with_it(api):
+    """Deleted between its end and its pipeline's, that is, after a crash."""
+    pipeline = api.pipeline()
+    job = job_of(api, pipeline)
+    with pytest.raises(DiedError):
+        JobStates(CrashingCatalog(api.store.catalog, 1)).succeeded(job)
+    assert api("GetTrainingPipeline", name=pipeline).state == JobState.QUEUED
+    api("DeleteCustomJob", name=job)
+    assert api("GetTrainingPipeline", name=pipeline).state == JobState.SUCCEEDED
+
+
 def test_a_pipeline_whose_job_is_gone_has_failed(api, states):
     pipeline = api.pipeline()
     job = job_of(api, pipeline)

@@ -1,6 +1,7 @@
 """ModelService: models, versions, aliases."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -76,6 +77,21 @@ def test_versions_and_their_aliases(api):
     assert listed[1].version_description == "2nd"
     found = api("ListModelVersions", name=model, filter="labels.v=2").models
     assert [version.version_id for version in found] == ["2"]
+
+
+def test_versions_uploaded_at_once_get_numbers_of_their_own(api):
+    model = upload(api).model
+    with ThreadPoolExecutor(8) as callers:
+        replies = list(
+            callers.map(
+                lambda n: upload(api, request_parent_model=model, version_aliases=[f"no-{n}"]),
+                range(16),
+            )
+        )
+    numbers = [reply.model_version_id for reply in replies]
+    assert sorted(numbers, key=int) == [str(number) for number in range(2, 18)]
+    for n, number in enumerate(numbers):
+        assert api("GetModel", name=f"{model}@no-{n}").version_id == number
 
 
 def test_versions_are_listed_by_pages(api):

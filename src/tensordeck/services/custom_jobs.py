@@ -1,6 +1,7 @@
 """JobService: custom jobs. Nothing runs here: a job is a row that a controller takes up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from tensordeck import names, protos
@@ -88,6 +89,7 @@ class JobService:
             FailedPrecondition: If it has not.
         """
         name = str(names.parse(request.name, names.CUSTOM_JOB))
+        self._states.settle(name)
         self._catalog.delete(CustomJob, name, check=require_ended)
         self._wake()
         return protos.message("google.protobuf.Empty")()
@@ -144,9 +146,8 @@ def with_experiment_run(catalog: Catalog, job: CustomJob) -> CustomJob:
     run = job.job_spec.get("experimentRun", "")
     if not run:
         run = experiment_runs.add_run(catalog, experiment, ResourceName.parse(job.name).id)
-        job.job_spec["experimentRun"] = run
     experiment_runs.note_job(catalog, run, job.name)
-    return job
+    return replace(job, job_spec={**job.job_spec, "experimentRun": run})
 
 
 def job_message(job: CustomJob) -> Any:

@@ -129,6 +129,16 @@ class JobStates:
 
         return self._move(name, change)
 
+    def settle(self, name: str) -> CustomJob:
+        """Completes what a crash has left half done for one job.
+
+        Raises:
+            NotFound: If there is no such job.
+        """
+        job = self._catalog.get(CustomJob, name)
+        self._bring_along(job)
+        return job
+
     def mend(self) -> None:
         """Lets every pipeline follow whose job ended without it: what a crash may leave behind.
 
@@ -165,12 +175,16 @@ class JobStates:
         job = self._catalog.get(CustomJob, name)
         if not job.state.ended:  # saves writing what would change nothing
             job = self._catalog.update(CustomJob, name, unless_ended)
+        self._bring_along(job)
+        return job
+
+    def _bring_along(self, job: CustomJob) -> None:
+        """Brings a job's experiment run and its pipeline to where the job is."""
         run = job.job_spec.get("experimentRun", "")
         if run and job.state.ended:
             succeeded = job.state is JobState.SUCCEEDED
             experiment_runs.end_run(self._catalog, run, succeeded=succeeded)
         self._follow(job)
-        return job
 
     def _follow(self, job: CustomJob) -> None:
         """Brings a pipeline to where its job is."""
