@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
-from tensordeck.store.resources import Experiment, TimeSeries
+from tensordeck.store.resources import Experiment, Run, TimeSeries
 from tests.console.console_house import INSTANCE, PLACE, House
 from tests.console.page_text import rows, text_of
 
@@ -71,7 +71,7 @@ def test_runs_are_listed_with_series_and_sizes(house: House):
     columns = ScalarColumns(np.arange(9), np.full(9, time.time_ns()), np.linspace(0, 1, 9))
     house.store.points.append([SeriesPoints(series.pk, run.pk, columns)])
     house.store.points.fold()
-    size = house.store.points.size_bytes([run.pk])[run.pk]
+    size = house.store.points.totals(Run, [run.pk])[run.pk].size
     assert 0 < size < 1000
 
     house.run(experiment, "without-points")
@@ -80,6 +80,12 @@ def test_runs_are_listed_with_series_and_sizes(house: House):
 
     assert rows(page)[0][:5] == ["without-points", "0", "0 B", "just now", "never"]
     assert rows(page)[1][:5] == ["LR=0.1, BS=64 lr-1", "1", f"{size} B", "just now", "just now"]
+    assert rows(house.owner.get(f"/{INSTANCE}").text)[0][2:6] == [
+        *("2", f"{size} B", "just now", "just now")
+    ]
+    assert rows(house.owner.get("/").text)[0][3:8] == [
+        *("1", "2", f"{size} B", "just now", "just now")
+    ]
     assert f'href="/experiment/{BOARD}e/?runFilter=%5ELR%3D0%5C.1%2C%5C%20BS%3D64%24"' in page
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from tensordeck import errors
-from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, ScalarColumns, SeriesPoints
+from tensordeck.store.contract import (
+    NO_WALL_TIME,
+    PayloadColumns,
+    PointTotals,
+    ScalarColumns,
+    SeriesPoints,
+)
 from tensordeck.store.resources import Run, TimeSeries, ValueType
 from tests.store.points_place import EAGER, EXPERIMENT, NEVER, open_place, payloads, scalars
 
@@ -170,7 +176,7 @@ def test_a_run_version_survives_its_series(place, series):
 
 def test_an_unknown_run_has_version_and_size_zero(place):
     assert place.points.run_versions([999]) == {999: 0}
-    assert place.points.size_bytes([999]) == {999: 0}
+    assert place.points.totals(Run, [999]) == {999: PointTotals()}
 
 
 def test_appending_nothing_changes_nothing(place, series):
@@ -188,7 +194,7 @@ def test_a_deleted_run_takes_no_points_and_leaves_none(place, series):
     assert place.read(other) == []
     place.points.fold()
     assert place.read(series[0]) == []
-    assert place.points.size_bytes([series[0][0]]) == {series[0][0]: 0}
+    assert place.points.totals(Run, [series[0][0]]) == {series[0][0]: PointTotals()}
 
 
 def test_a_deleted_series_never_comes_back(place, series):
@@ -207,16 +213,6 @@ def test_folding_twice_does_nothing_the_second_time(place, series):
     assert place.read(series[0]) == [(1, 1), (2, 2)]
 
 
-def test_sizes_count_what_is_stored(place, series):
-    run = series[0][0]
-    rng = np.random.default_rng(1)
-    place.write(series[0], list(range(500)), rng.normal(size=500).tolist())
-    first = place.points.size_bytes([run])[run]
-    assert 500 * 4 < first < 500 * 64
-    place.write(series[1], list(range(500)), rng.normal(size=500).tolist())
-    assert place.points.size_bytes([run])[run] > first
-
-
 def test_tensors_come_back_whole(place):
     key = place.make_run("t", 1, ValueType.TENSOR)[0]
     large = bytes(range(256)) * 1000
@@ -230,7 +226,7 @@ def test_tensors_come_back_whole(place):
     summary = place.points.summaries([key])[key[1]]
     assert (summary.count, summary.max_step, summary.max_wall_ns) == (3, 3, 30)
     assert math.isnan(summary.last)
-    assert place.points.size_bytes([key[0]])[key[0]] > 0
+    assert place.points.totals(Run, [key[0]])[key[0]].size > 0
 
 
 def test_payload_writes_grow_versions(place):

@@ -1,6 +1,7 @@
 """What the pages list: resources with the numbers beside them, fetched per page, never per row."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
@@ -8,7 +9,7 @@ from urllib.parse import quote
 from tensordeck.board.address import path_of
 from tensordeck.filters import Any_, Comparison, Filter
 from tensordeck.names import ResourceName, board_id
-from tensordeck.store.contract import Page, Store
+from tensordeck.store.contract import PointTotals, Store
 from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard, TimeSeries
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 
 Row = TypeVar("Row")
 R = TypeVar("R", bound=Resource)
+P = TypeVar("P", Tensorboard, Experiment, Run)
 
 PAGE_SIZE: Final = 50
 
@@ -47,31 +49,38 @@ class Listing(Generic[Row]):
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceRow:
+class ListedRow(Generic[R]):
+    """A resource and what is in it.
+
+    Attributes:
+        resource: The resource.
+        name: Its name, parsed.
+        child_count: Number of what is directly below it.
+        points: What the points in it come to.
+    """
+
+    resource: R
+    name: ResourceName
+    child_count: int
+    points: PointTotals
+
+    @property
+    def path(self) -> str:
+        """The address of its page, and below that of its deletion."""
+        return page_path(self.name)
+
+    @property
+    def last_logged(self) -> int:
+        """Wall time of the latest point in it, microseconds since the epoch; 0 for none."""
+        return max(0, self.points.last_logged // 1000)
+
+
+class InstanceRow(ListedRow[Tensorboard]):
     """An instance with the number of its experiments."""
 
-    resource: Tensorboard
-    name: ResourceName
-    experiment_count: int
 
-    @property
-    def path(self) -> str:
-        """The address of its page."""
-        return page_path(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentRow:
+class ExperimentRow(ListedRow[Experiment]):
     """An experiment with the number of its runs."""
-
-    resource: Experiment
-    name: ResourceName
-    run_count: int
-
-    @property
-    def path(self) -> str:
-        """The address of its page."""
-        return page_path(self.name)
 
     @property
     def board(self) -> str:
@@ -79,28 +88,8 @@ class ExperimentRow:
         return board_path(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run and what is in it.
-
-    Attributes:
-        resource: The run.
-        name: Its name, parsed.
-        series_count: Number of time series.
-        size: Bytes that its points take.
-        last_logged: Wall time of its latest point, microseconds since the epoch; 0 for none.
-    """
-
-    resource: Run
-    name: ResourceName
-    series_count: int
-    size: int
-    last_logged: int
-
-    @property
-    def path(self) -> str:
-        """The address below which its deletion lies."""
-        return page_path(self.name)
+class RunRow(ListedRow[Run]):
+    """A run with the number of its time series."""
 
     @property
     def board(self) -> str:
@@ -115,12 +104,7 @@ def instances(store: Store, query: str = "", token: str = "") -> Listing[Instanc
     Raises:
         InvalidArgument: If the token is not ours.
     """
-    page = _newest_first(store, Tensorboard, "", query, token)
-    counts = store.catalog.count_children(Experiment, [item.name for item in page.items])
-    rows = [
-        InstanceRow(item, ResourceName.parse(item.name), counts[item.name]) for item in page.items
-    ]
-    return Listing(rows, page.next_token, query, first=not token)
+    return _listed(store, Tensorboard, Experiment, InstanceRow, "", query, token)
 
 
 def experiments(
@@ -132,12 +116,7 @@ def experiments(
         NotFound: If the instance does not exist.
         InvalidArgument: If the token is not ours.
     """
-    page = _newest_first(store, Experiment, parent, query, token)
-    counts = store.catalog.count_children(Run, [item.name for item in page.items])
-    rows = [
-        ExperimentRow(item, ResourceName.parse(item.name), counts[item.name]) for item in page.items
-    ]
-    return Listing(rows, page.next_token, query, first=not token)
+    return _listed(store, Experiment, Run, ExperimentRow, parent, query, token)
 
 
 def runs(store: Store, parent: str, query: str = "", token: str = "") -> Listing[RunRow]:
@@ -147,22 +126,7 @@ def runs(store: Store, parent: str, query: str = "", token: str = "") -> Listing
         NotFound: If the experiment does not exist.
         InvalidArgument: If the token is not ours.
     """
-    page = _newest_first(store, Run, parent, query, token)
-    counts = store.catalog.count_children(TimeSeries, [item.name for item in page.items])
-    keys = [item.pk for item in page.items]
-    sizes = store.points.size_bytes(keys)
-    logged = store.points.last_logged(keys)
-    rows = [
-        RunRow(
-            item,
-            ResourceName.parse(item.name),
-            counts[item.name],
-            sizes[item.pk],
-            max(0, logged[item.pk] // 1000),
-        )
-        for item in page.items
-    ]
-    return Listing(rows, page.next_token, query, first=not token)
+    return _listed(store, Run, TimeSeries, RunRow, parent, query, token)
 
 
 def page_path(name: ResourceName) -> str:
@@ -175,8 +139,16 @@ def board_path(experiment: ResourceName) -> str:
     return path_of("experiment", board_id(str(experiment)))
 
 
-def _newest_first(store: Store, kind: type[R], parent: str, query: str, token: str) -> Page[R]:
-    return store.catalog.list(
+def _listed(
+    store: Store,
+    kind: type[P],
+    children: type[Resource],
+    row: Callable[[P, ResourceName, int, PointTotals], Row],
+    parent: str,
+    query: str,
+    token: str,
+) -> Listing[Row]:
+    page = store.catalog.list(
         kind,
         parent,
         filter=_search(query),
@@ -184,6 +156,13 @@ def _newest_first(store: Store, kind: type[R], parent: str, query: str, token: s
         page_size=PAGE_SIZE,
         page_token=token,
     )
+    counts = store.catalog.count_children(children, [item.name for item in page.items])
+    totals = store.points.totals(kind, [item.pk for item in page.items])
+    rows = [
+        row(item, ResourceName.parse(item.name), counts[item.name], totals[item.pk])
+        for item in page.items
+    ]
+    return Listing(rows, page.next_token, query, first=not token)
 
 
 def _search(query: str) -> Filter | None:

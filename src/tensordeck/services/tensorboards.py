@@ -103,25 +103,21 @@ class Tensorboards(Collection):
     def read_tensorboard_size(self, request: Any, _call: Call) -> Any:
         """Returns the bytes that the instance's points and blobs take."""
         name = names.parse(request.tensorboard, names.TENSORBOARD, "tensorboard")
-        self._catalog.get(Tensorboard, str(name))
-        points = 0
-        for runs in self._runs(name):
-            points += sum(self._points.size_bytes([run.pk for run in runs]).values())
+        pk = self._catalog.get(Tensorboard, str(name)).pk
+        points = self._points.totals(Tensorboard, [pk])[pk].size
         return protos.message("ReadTensorboardSizeResponse")(
             storage_size_byte=points + self._objects.size(name)
         )
 
     def _run_names(self, tensorboard: ResourceName) -> Iterator[list[str]]:
-        for runs in self._runs(tensorboard):
-            yield [run.name for run in runs]
-
-    def _runs(self, tensorboard: ResourceName) -> Iterator[list[Run]]:
-        """All runs of an instance, a page at a time."""
-        return walk_pages(
+        """The names of all runs of an instance, a page at a time."""
+        pages = walk_pages(
             lambda token: self._catalog.list(
                 Run, f"{tensorboard}/experiments/-", page_size=_PAGE, page_token=token
             )
         )
+        for runs in pages:
+            yield [run.name for run in runs]
 
 
 def _check(message: Any, labels_before: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensordeck.errors import TensordeckError
-from tensordeck.store.resources import Resource, ValueType
+from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard, ValueType
 
 if TYPE_CHECKING:
     from tensordeck.filters import Filter
@@ -302,6 +302,20 @@ class SeriesSummary:
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PointTotals:
+    """What the points of a run, or of all runs below something, come to.
+
+    Attributes:
+        size: Bytes that they take in the store, journal included.
+        last_logged: The latest wall time in nanoseconds, for people to see; `NO_WALL_TIME` where
+            there are no points. It is behind by what is not folded yet.
+    """
+
+    size: int = 0
+    last_logged: int = NO_WALL_TIME
+
+
 class Points(ABC):
     """Time series' points.
 
@@ -358,15 +372,12 @@ class Points(ABC):
         """Returns, for each run, a number that grows whenever points of the run are written."""
 
     @abstractmethod
-    def size_bytes(self, run_pks: Sequence[int]) -> dict[int, int]:
-        """Returns the bytes that each run's points take in the store, journal included."""
+    def totals(
+        self, kind: type[Run] | type[Experiment] | type[Tensorboard], pks: Sequence[int]
+    ) -> dict[int, PointTotals]:
+        """Adds up the points of runs, experiments or instances; all that were asked for.
 
-    @abstractmethod
-    def last_logged(self, run_pks: Sequence[int]) -> dict[int, int]:
-        """Returns the latest wall time of each run's points, in nanoseconds, for people to see.
-
-        `NO_WALL_TIME` for a run without points. Costs nothing per point, and so leaves out what
-        is not folded yet: it is behind by as much as folding is.
+        Costs as much as there are series in them, however many points those have.
         """
 
     @abstractmethod
@@ -422,6 +433,7 @@ __all__ = [
     "Catalog",
     "Page",
     "PayloadColumns",
+    "PointTotals",
     "Points",
     "RunScalars",
     "ScalarColumns",

@@ -19,6 +19,7 @@ from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import (
     PayloadColumns,
     Points,
+    PointTotals,
     RunScalars,
     ScalarColumns,
     SeriesPoints,
@@ -30,7 +31,9 @@ from tensordeck.store.folding import Folding, fold_summary
 from tensordeck.store.journal import Batch, decode_rows, encode_columns, encode_row, in_step_order
 from tensordeck.store.merging import join_points
 from tensordeck.store.payload_rows import PackedPayloads
+from tensordeck.store.point_totals import totals
 from tensordeck.store.points_queries import SummaryRow
+from tensordeck.store.resources import Experiment, Run, Tensorboard
 from tensordeck.store.segments import SEGMENT_POINTS, decode_segment
 
 __all__ = ["Schedule", "SqlPoints"]
@@ -139,15 +142,12 @@ class SqlPoints(Points):
         with self._database.read() as connection:
             return queries.run_versions(connection, run_pks)
 
-    def size_bytes(self, run_pks: Sequence[int]) -> dict[int, int]:
-        """See `Points.size_bytes`."""
+    def totals(
+        self, kind: type[Run] | type[Experiment] | type[Tensorboard], pks: Sequence[int]
+    ) -> dict[int, PointTotals]:
+        """See `Points.totals`."""
         with self._database.read() as connection:
-            return queries.run_size(connection, run_pks)
-
-    def last_logged(self, run_pks: Sequence[int]) -> dict[int, int]:
-        """See `Points.last_logged`."""
-        with self._database.read() as connection:
-            return queries.last_logged(connection, run_pks)
+            return totals(connection, kind, pks)
 
     def fold(self) -> int:
         """See `Points.fold`."""

@@ -283,29 +283,6 @@ def segment_data(connection: Connection, series_pk: int, first_step: int) -> byt
     )
 
 
-def run_size(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
-    """Returns the bytes of each run's points, journal included."""
-    result = dict.fromkeys(run_pks, 0)
-    for statement in (
-        "SELECT run_pk, sum(byte_count) FROM summaries WHERE run_pk IN (%s) GROUP BY run_pk",
-        "SELECT run_pk, sum(length(payload)) FROM journal WHERE run_pk IN (%s) GROUP BY run_pk",
-    ):
-        for run_pk, size in select(connection, statement, result):
-            result[run_pk] += int(size)
-    return result
-
-
-def last_logged(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
-    """Returns the latest folded wall time of each run."""
-    result = dict.fromkeys(run_pks, NO_WALL_TIME)
-    statement = (
-        "SELECT run_pk, max(max_wall_ns) FROM summaries WHERE run_pk IN (%s) GROUP BY run_pk"
-    )
-    for run_pk, wall_ns in select(connection, statement, result):
-        result[run_pk] = wall_ns
-    return result
-
-
 def run_versions(connection: Connection, run_pks: Sequence[int]) -> dict[int, int]:
     """Returns the last `seq` that wrote each run."""
     result = dict.fromkeys(run_pks, 0)
