@@ -3,6 +3,7 @@
 Reference: https://cloud.google.com/storage/docs/json_api/v1/buckets.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from tensordeck.names import shown
 from tensordeck.services.storage_conditions import ConditionNotMet, Conditions
 from tensordeck.services.storage_names import validate_bucket
 from tensordeck.services.storage_objects import missing_bucket
+from tensordeck.services.storage_public import EVERYBODY, is_prevented
 from tensordeck.store import Store
 from tensordeck.store.resources import Bucket, Json, StoredObject
 from tensordeck.store.walk import walk
@@ -137,13 +139,19 @@ class Buckets:
         Raises:
             NotFound: If there is no such bucket.
             InvalidArgument: If the policy is none.
-            ConditionNotMet: If it was changed since the caller read it.
+            ConditionNotMet: If it was changed since the caller read it, or would make a bucket
+                public whose public access is prevented.
         """
         bindings = policy.get("bindings", [])
         if not isinstance(bindings, list) or not all(isinstance(item, dict) for item in bindings):
             raise InvalidArgument("`bindings` must be a list of {role, members}.")
 
         def change(old: Bucket) -> Bucket:
+            if is_prevented(old) and any(map(_is_for_everybody, bindings)):
+                raise ConditionNotMet(
+                    f"The bucket {name} enforces public access prevention: its policy can't have "
+                    f"{' or '.join(EVERYBODY)}. Take the prevention off, or name the members."
+                )
             if etag and etag != policy_etag(old):
                 raise ConditionNotMet(
                     f"The policy of the bucket {name} was changed meanwhile; read it again."
@@ -182,8 +190,14 @@ class Buckets:
 
 
 def policy_etag(bucket: Bucket) -> str:
-    """The IAM policy's version, in the API's opaque form."""
-    return f"CA{bucket.iam_policy.get('count', 0)}="
+    """The IAM policy's version, in the API's form: base64, which gcloud reads and writes anew."""
+    count = int(bucket.iam_policy.get("count", 0))
+    return base64.b64encode(b"\b" + count.to_bytes(4)).decode()
+
+
+def _is_for_everybody(binding: Mapping[str, Any]) -> bool:
+    members = binding.get("members")
+    return isinstance(members, list) and any(member in members for member in EVERYBODY)
 
 
 def _changed(bucket: Bucket, body: Mapping[str, Any]) -> Bucket:

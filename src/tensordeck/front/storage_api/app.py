@@ -19,10 +19,11 @@ from tensordeck.front.storage_api import bucket_calls, object_calls, uploads
 from tensordeck.front.storage_api.addresses import decoded, is_json_path, raw_path, xml_names
 from tensordeck.front.storage_api.batch import answer_batch
 from tensordeck.front.storage_api.bodies import JSON_LIMIT, read_json, read_limited
-from tensordeck.front.storage_api.calls import StorageCall, resource_name
+from tensordeck.front.storage_api.calls import ANYBODY, StorageCall, resource_name
 from tensordeck.front.storage_api.replies import json_error, xml_error
 from tensordeck.front.storage_api.xml_calls import answer_xml, permission_of
 from tensordeck.services.storage import StorageService
+from tensordeck.services.storage_public import LIST, public_permissions
 from tensordeck.store import Store
 
 __all__ = ["StorageApp", "storage_app"]
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 Handler = Callable[[StorageCall], Response] | Callable[[StorageCall], Awaitable[Response]]
 
 _BODILESS: Final = ("GET", "HEAD", "DELETE")
+_READING: Final = ("GET", "HEAD")
 NO_BODY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _BUCKET: Final = r"/storage/v1/b/(?P<bucket>[^/]+)"
@@ -162,7 +164,7 @@ class StorageApp:
             allowed = await to_thread.run_sync(call)
             response: Response = await handler(allowed)
         elif request.method in _BODILESS:
-            response = await to_thread.run_sync(lambda: handler(call()))
+            response = await to_thread.run_sync(lambda: self._read(handler, call()))
         else:
             # The credential is looked at before a byte of the body is read.
             allowed = await to_thread.run_sync(call)
@@ -171,28 +173,54 @@ class StorageApp:
         return response
 
     async def _xml(self, request: Request) -> Response:
-        await to_thread.run_sync(self._authenticate, request)
-        bucket, name = xml_names(request.scope)
+        try:
+            bucket, name = xml_names(request.scope)
+            if not bucket:
+                raise InvalidArgument("The path must be /BUCKET or /BUCKET/OBJECT.")
+            permission = permission_of(request.method, name, request.query_params)
+        except TensordeckError:
+            await to_thread.run_sync(self._authenticate, request)
+            raise
         names = {"bucket": bucket, "object": name}
-        if not bucket:
-            raise InvalidArgument("The path must be /BUCKET or /BUCKET/OBJECT.")
-        permission = permission_of(request.method, name)
         caller = await to_thread.run_sync(self._allow, request, permission, names)
         call = StorageCall(request, self._service, self._access, caller, names, NO_BODY)
-        return await answer_xml(call)
+        try:
+            return await answer_xml(call)
+        except NotFound:
+            await to_thread.run_sync(self._hide_what_is_missing, call)
+            raise
+
+    def _read(self, handler: Callable[[StorageCall], Response], call: StorageCall) -> Response:
+        try:
+            return handler(call)
+        except NotFound:
+            self._hide_what_is_missing(call)
+            raise
+
+    def _hide_what_is_missing(self, call: StorageCall) -> None:
+        """Answers as if nothing were public, where everybody may read but not list objects."""
+        if call.caller is ANYBODY and not self._is_public(call.bucket, LIST):
+            raise _credential_missing()
 
     def _authenticate(self, request: Request) -> Caller:
-        authorization = request.headers.get("authorization")
-        if authorization is None and (token := request.query_params.get("access_token")):
-            authorization = f"Bearer {token}"
+        authorization = _authorization(request)
         if authorization is None:
-            raise Unauthenticated(
-                "Anonymous caller does not have storage access. Send an Authorization header; "
-                "`tensordeck exec` sets a credential up."
-            )
+            raise _credential_missing()
         return self._access.authenticate(authorization)
 
+    def _is_public(self, bucket: str, permission: str) -> bool:
+        try:
+            return permission in public_permissions(self._service.buckets.get(bucket))
+        except NotFound:
+            return False
+
     def _allow(self, request: Request, permission: str, names: dict[str, str]) -> Caller:
+        if (
+            request.method in _READING
+            and _authorization(request) is None
+            and self._is_public(names.get("bucket", ""), permission)
+        ):
+            return ANYBODY
         caller = self._authenticate(request)
         if permission != "storage.":
             bucket = names.get("bucket")
@@ -203,3 +231,18 @@ class StorageApp:
             )
             self._access.check(caller, permission, resource)
         return caller
+
+
+def _authorization(request: Request) -> str | None:
+    """The credential that a request carries, as an `Authorization` header has it."""
+    authorization = request.headers.get("authorization")
+    if authorization is None and (token := request.query_params.get("access_token")):
+        return f"Bearer {token}"
+    return authorization
+
+
+def _credential_missing() -> Unauthenticated:
+    return Unauthenticated(
+        "Anonymous caller does not have storage access. Send an Authorization header; "
+        "`tensordeck exec` sets a credential up."
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -11,15 +11,14 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.front.storage_api.addresses import base_url
 from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_conditions import Conditions
+from tensordeck.services.storage_names import resource_name
 
-__all__ = ["StorageCall", "resource_name"]
+__all__ = ["ANYBODY", "StorageCall", "resource_name"]
+
+ANYBODY: Final = Caller("allUsers", "")
+"""Who calls without a credential, where a bucket's policy lets everybody in."""
 
 _TRUE = ("true", "1")
-
-
-def resource_name(bucket: str, name: str = "") -> str:
-    """What rights are asked for: a bucket's or an object's full resource name."""
-    return f"projects/_/buckets/{bucket}" + (f"/objects/{name}" if name else "")
 
 
 @dataclass(frozen=True, slots=True)

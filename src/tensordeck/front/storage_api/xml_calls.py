@@ -3,6 +3,7 @@
 TensorFlow reads objects by it, and some tools list and write by it.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from anyio import to_thread
@@ -70,12 +71,19 @@ _PERMISSIONS: Final = {
 }
 
 
-def permission_of(method: str, name: str) -> str:
+def permission_of(method: str, name: str, query: Mapping[str, str]) -> str:
     """The permission that a request needs.
+
+    Args:
+        method: The HTTP method.
+        name: The object's name; empty for a request to a bucket.
+        query: The query's parameters.
 
     Raises:
         Unimplemented: If there is no such method.
     """
+    if method == "GET" and not name and "location" in query:
+        return "storage.buckets.get"
     try:
         return _PERMISSIONS[method, bool(name)]
     except KeyError:
