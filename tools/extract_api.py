@@ -1,7 +1,8 @@
 """Writes `src/tensordeck/api/vertex.binpb`: the API's message types as one FileDescriptorSet.
 
-The types are read from the official client, so that what the server speaks is what the client
-speaks. Run it in an environment that has google-cloud-aiplatform, after upgrading that client:
+The types are read from the official clients, so that what the server speaks is what they speak.
+Run it in an environment that has google-cloud-aiplatform and google-cloud-logging, after upgrading
+one of them:
 
     python tools/extract_api.py
 """
@@ -12,6 +13,7 @@ from typing import Any
 from google.cloud import resourcemanager_v3
 from google.cloud.aiplatform_v1 import types
 from google.cloud.location import locations_pb2
+from google.cloud.logging_v2.types import ListLogEntriesRequest
 from google.iam.v1 import iam_policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, empty_pb2
@@ -24,6 +26,7 @@ ROOTS = (
     types.UploadModelRequest,
     types.LineageSubgraph,  # only replies use it, so no request brings it in
     resourcemanager_v3.GetProjectRequest,
+    ListLogEntriesRequest,
 )
 TARGET = Path(__file__).parent.parent / "src" / "tensordeck" / "api" / "vertex.binpb"
 

@@ -28,16 +28,18 @@ from tensordeck.front.dispatch import Dispatcher
 from tensordeck.front.door import Door, Upstreams
 from tensordeck.front.grpc_server import GrpcServer
 from tensordeck.front.http_head import LenientHttpProtocol
-from tensordeck.front.methods import IAM_POLICY, LOCATIONS, OPERATIONS, PROJECTS
+from tensordeck.front.methods import IAM_POLICY, LOCATIONS, LOGGING, OPERATIONS, PROJECTS
 from tensordeck.front.rest import RestApi
 from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
 from tensordeck.jobs.background import BackgroundController
+from tensordeck.jobs.kept_logs import KeptLogs
 from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
 from tensordeck.services.locations import LocationsService
+from tensordeck.services.log_entries import JobLogs, LoggingService, NoJobLogs
 from tensordeck.services.metadata import MetadataService
 from tensordeck.services.models import ModelService
 from tensordeck.services.operations import OperationsService
@@ -136,7 +138,9 @@ class _Parts:
             http=sockets / "http",
         )
         self._jobs = BackgroundController(settings, store, access)
-        dispatcher = make_dispatcher(store, access, self._jobs.wake, self._jobs.check)
+        dispatcher = make_dispatcher(
+            store, access, self._jobs.wake, self._jobs.check, KeptLogs(settings.data_dir)
+        )
         self._grpc = GrpcServer(
             dispatcher,
             tls_socket=upstreams.grpc_tls,
@@ -253,6 +257,7 @@ def make_dispatcher(
     access: LocalAccess,
     wake: Callable[[], None] = lambda: None,
     check: Callable[[CustomJob], None] = lambda _job: None,
+    logs: JobLogs | None = None,
 ) -> Dispatcher:
     """Every service of ours, behind one dispatcher.
 
@@ -261,6 +266,7 @@ def make_dispatcher(
         access: Who may call what.
         wake: Tells what runs jobs that there is something to do.
         check: Refuses a job that could never run here.
+        logs: The jobs' logs; None for none.
     """
     operations = OperationsService(store)
     return Dispatcher(
@@ -273,6 +279,7 @@ def make_dispatcher(
             "ModelService": ModelService(store),
             OPERATIONS: operations,
             LOCATIONS: LocationsService(),
+            LOGGING: LoggingService(logs or NoJobLogs()),
             PROJECTS: ProjectsService(),
             IAM_POLICY: IamPolicyService(access),
         },

@@ -31,6 +31,7 @@ _VERBS: Final[dict[str, tuple[str, ...]]] = {
     "aiplatform.models": (*_CRUD, "export", "upload"),
     "aiplatform.locations": ("get", "list"),
     "aiplatform.operations": ("cancel", "delete", "get", "list"),
+    "logging.logEntries": ("list",),
     "resourcemanager.projects": ("get", "list"),
     "storage.buckets": (*_CRUD, *_IAM),
     "storage.objects": (*_CRUD, *_IAM),

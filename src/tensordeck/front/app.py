@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_API: Final = ("/v1/", "/v1beta1/", "/ui/", "/v3/")
+_API: Final = ("/v1/", "/v1beta1/", "/ui/", "/v2/", "/v3/")
 _BOARD: Final = ("/experiment/", "/compare/", "/board/")
 
 

@@ -127,10 +127,11 @@ class Dispatcher:
             else:
                 if isinstance(request, bytes):
                     request = protos.parse(method.request, request)
-                authorize(_resource(request, method.resource))
+                for resource in _resources(request, method.resource):
+                    authorize(resource)
                 reply = self.handler(method)(request, call)
                 if method.long_running:
-                    name = getattr(reply, "name", "") or _resource(request, method.resource)
+                    name = getattr(reply, "name", "") or _resources(request, method.resource)[0]
                     reply = self._finish(name, reply, method.long_running, call)
         except errors.TensordeckError:
             raise
@@ -150,9 +151,11 @@ def internal(error: BaseException, what: str) -> errors.Internal:
     )
 
 
-def _resource(request: Any, path: str) -> str:
-    """The text at a dotted field path."""
+def _resources(request: Any, path: str) -> list[str]:
+    """The text at a dotted field path, or the texts of a repeated field."""
     value = request
     for field in path.split(".") if path else ():
         value = getattr(value, field)
-    return str(value) if path else ""
+    if not path or isinstance(value, str):
+        return [value if path else ""]
+    return list(value)

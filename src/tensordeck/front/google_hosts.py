@@ -16,6 +16,7 @@ _PATTERNS: Final = (
     r"www\.googleapis\.com",  # TensorFlow: Cloud Storage's JSON API and the token endpoint
     r"oauth2\.googleapis\.com",
     r"iamcredentials\.googleapis\.com",
+    r"logging\.googleapis\.com",
     r"cloudresourcemanager\.googleapis\.com",
     r"[a-z0-9-]+\.tensorboard\.googleusercontent\.com",  # the dashboard URLs that clients print
 )

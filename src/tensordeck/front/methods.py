@@ -11,6 +11,7 @@ from tensordeck.front.method import VERSIONS, HttpRule, Method, row
 from tensordeck.front.training_methods import TRAINING_METHODS
 
 OPERATIONS: Final = "google.longrunning.Operations"
+LOGGING: Final = "google.logging.v2.LoggingServiceV2"
 LOCATIONS: Final = "google.cloud.location.Locations"
 IAM_POLICY: Final = "google.iam.v1.IAMPolicy"
 PROJECTS: Final = "google.cloud.resourcemanager.v3.Projects"
@@ -369,6 +370,14 @@ MIXIN_METHODS: Final = (
         permission="resourcemanager.projects.get",
         resource="name",
         http=(HttpRule("GET", "/v3/{name=projects/*}"),),
+    ),
+    Method(
+        service=LOGGING,
+        name="ListLogEntries",
+        request="google.logging.v2.ListLogEntriesRequest",
+        permission="logging.logEntries.list",
+        resource="resource_names",
+        http=(HttpRule("POST", "/v2/entries:list", "*"),),
     ),
 )
 

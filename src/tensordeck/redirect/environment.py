@@ -56,6 +56,7 @@ _OUR_HOSTS: Final = (
     "storage.googleapis.com",
     "www.googleapis.com",
     "oauth2.googleapis.com",
+    "logging.googleapis.com",
 )
 """Enough of the hosts we answer for to tell that a `no_proxy` entry covers one of them."""
 

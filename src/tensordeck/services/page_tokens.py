@@ -4,11 +4,12 @@ import base64
 import binascii
 import hashlib
 import json
+from typing import Any
 
 from tensordeck.errors import InvalidArgument
 
 
-def make_token(query: tuple[object, ...], position: tuple[int, ...]) -> str:
+def make_token(query: tuple[object, ...], position: tuple[int | str, ...]) -> str:
     """Packs the position after which the next page begins.
 
     Args:
@@ -20,7 +21,7 @@ def make_token(query: tuple[object, ...], position: tuple[int, ...]) -> str:
 
 
 def read_token(query: tuple[object, ...], token: str, size: int) -> tuple[int, ...]:
-    """Unpacks a position.
+    """Unpacks a position of numbers.
 
     Args:
         query: As it was given to `make_token`.
@@ -30,12 +31,28 @@ def read_token(query: tuple[object, ...], token: str, size: int) -> tuple[int, .
     Raises:
         InvalidArgument: If the token is not ours, or belongs to another query.
     """
+    return read_position(query, token, (int,) * size)
+
+
+def read_position(
+    query: tuple[object, ...], token: str, types: tuple[type, ...]
+) -> tuple[Any, ...]:
+    """Unpacks a position of numbers and texts.
+
+    Args:
+        query: As it was given to `make_token`.
+        token: What the caller sent.
+        types: What the position is made of.
+
+    Raises:
+        InvalidArgument: If the token is not ours, or belongs to another query.
+    """
     try:
         padded = token + "=" * (-len(token) % 4)
         digest, *position = json.loads(base64.b64decode(padded, b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         digest, position = "", []
-    if len(position) != size or any(type(number) is not int for number in position):
+    if tuple(map(type, position)) != types:
         raise InvalidArgument(
             "`page_token` is not one that this server gave out; start again without it."
         )

@@ -35,4 +35,5 @@ METADATA: Final = PageLimit(100, 1000)
 EXPORT: Final = PageLimit(1000, 10_000)
 OPERATIONS: Final = PageLimit(100, 1000)
 TRAINING: Final = PageLimit(100, 1000)
+LOG_ENTRIES: Final = PageLimit(50, 1000)
 """Defaults and maxima of the public reference (SDK contract, section 5)."""
