@@ -69,5 +69,5 @@ $(VENV)/.test: $(VENV)/.core requirements/test.txt
 $(VENV)/.test-all: $(VENV)/.test requirements/test-all.txt
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(INSTALL) -r requirements/test-all.txt
-	sh tools/install_chromium.sh
+	sh tools/install_system_packages.sh
 	@touch $@
