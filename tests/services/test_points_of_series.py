@@ -145,7 +145,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff", b"\x12\x05abc"])
     def test_broken_bytes(self, api, data):
-        (service, _) = api.services
+        service, *_ = api.services
         for method in (
             service.write_tensorboard_run_data,
             service.write_tensorboard_experiment_data,
@@ -447,9 +447,15 @@ class TestBlobs:
 
     def test_a_missing_blob_is_named(self, api):
         series = api.series(value_type=BLOBS)
-        api.write(series, [{"step": 1, "blobs": {"values": [{"id": "gone"}]}}], BLOBS)
+        api.write(series, [{"step": 1, "blobs": {"values": [{"id": "there"}]}}], BLOBS)
         with pytest.raises(errors.NotFound, match="gone"):
-            self.read(api, series, "gone")
+            self.read(api, series, "there", "gone")
+
+    def test_an_empty_blob_is_read_back_and_one_uploaded_before_stays(self, api):
+        series = api.series(value_type=BLOBS)
+        for values in ([{"id": "full", "data": b"x"}], [{"id": "empty"}, {"id": "full"}]):
+            api.write(series, [{"step": 1, "blobs": {"values": values}}], BLOBS)
+        assert self.read(api, series) == {"empty": b"", "full": b"x"}
 
     def test_only_blob_series_have_blobs(self, api):
         with pytest.raises(errors.InvalidArgument, match="SCALAR"):

@@ -14,7 +14,7 @@ from tensordeck.errors import NotFound
 from tensordeck.names import ResourceName, shown
 from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_buckets import BucketNotEmpty
-from tensordeck.services.storage_conditions import UNCONDITIONAL
+from tensordeck.services.storage_conditions import UNCONDITIONAL, ConditionNotMet, Conditions
 from tensordeck.store import Store
 from tensordeck.store.resources import StoredObject
 
@@ -73,6 +73,17 @@ class BlobObjects:
         """Stores one blob; one of that id is replaced."""
         bucket, folder = _place(series)
         self._storage.write_object(bucket, folder + blob_id, (data,))
+
+    def write_missing(self, series: ResourceName, ids: Sequence[str]) -> None:
+        """Stores an empty blob under every id that has none yet."""
+        bucket, folder = _place(series)
+        names = {f"{bucket}/{folder}{blob_id}": folder + blob_id for blob_id in ids}
+        found = self._catalog.find_many(StoredObject, list(names))
+        for full_name in names.keys() - found.keys():
+            with contextlib.suppress(ConditionNotMet):  # somebody was faster, with more
+                self._storage.objects.write(
+                    bucket, names[full_name], (), conditions=Conditions(generation_match=0)
+                )
 
     def remove(self, name: ResourceName) -> None:
         """Deletes the blobs of a resource and of all below it."""

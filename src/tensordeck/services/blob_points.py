@@ -20,7 +20,8 @@ def store_inline_blobs(
     """Puts the bytes that came with blob points where blobs are read from.
 
     The official uploader uploads blobs beforehand and sends ids alone. A caller without Cloud
-    Storage sends the bytes with the point; a blob without an id gets one.
+    Storage sends the bytes with the point; a blob without an id gets one. An id alone that nothing
+    was uploaded for is an empty blob: on the wire, no bytes and none given are the same.
 
     Args:
         objects: Where the bytes go.
@@ -68,6 +69,7 @@ def _store(
         return write
     series = run.child("timeSeries", write.time_series_id)
     payloads = []
+    by_id: list[str] = []
     for point in message.values:
         for blob in point.blobs.values:
             if not blob.data and not blob.id:
@@ -79,7 +81,10 @@ def _store(
             if blob.data:
                 objects.write(series, blob.id, blob.data)
                 blob.ClearField("data")
+            else:
+                by_id.append(blob.id)
         payloads.append(point.blobs.SerializeToString(deterministic=True))
+    objects.write_missing(series, by_id)
     return replace(write, columns=replace(write.columns, payloads=payloads))
 
 
