@@ -35,6 +35,7 @@ bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/board.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/follow.py
 	$(BIN)/python benchmarks/bytes_per_point.py
 
 format: $(VENV)/.test ## Format the code
