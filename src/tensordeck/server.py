@@ -45,7 +45,7 @@ from tensordeck.services.models import ModelService
 from tensordeck.services.operations import OperationsService
 from tensordeck.services.projects import ProjectsService
 from tensordeck.services.storage import StorageService
-from tensordeck.services.storage_sweeper import Sweeper
+from tensordeck.services.sweeper import Sweeper
 from tensordeck.services.tensorboard import TensorboardService
 from tensordeck.services.training_pipelines import PipelineService
 from tensordeck.settings import Settings
@@ -173,7 +173,12 @@ class _Parts:
             ),
         ]
         self._door = Door(settings, upstreams, access.authenticate_proxy)
-        self._sweeper = Sweeper(StorageService(store))
+        self._sweeper = Sweeper(
+            {
+                "expired uploads and orphaned blobs": StorageService(store).sweep,
+                "old operations": OperationsService(store).sweep,
+            }
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, began: float) -> Running:

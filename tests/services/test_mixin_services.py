@@ -8,8 +8,13 @@ from tensordeck.services.iam_policy import IamPolicyService
 from tensordeck.services.locations import LocationsService
 from tensordeck.services.operations import OperationsService
 from tensordeck.services.projects import ProjectsService
+from tensordeck.settings import Settings
+from tensordeck.store import open_store
+from tensordeck.store.resources import Operation
+from tests.services.conftest import CALL
 
 EMPTY = protos.message("google.protobuf.Empty")()
+DELETION = "DeleteOperationMetadata"
 
 
 class TestOperations:
@@ -20,7 +25,7 @@ class TestOperations:
     def request(self, rpc: str, **fields):
         return protos.message(f"google.longrunning.{rpc}Request")(**fields)
 
-    def finish(self, operations, api, result=EMPTY, kind="DeleteOperationMetadata"):
+    def finish(self, operations, api, result=EMPTY, kind=DELETION):
         return operations.finish(f"{api.place}/tensorboards/1", result, kind, api.context)
 
     def test_an_operation_is_done_and_holds_its_result(self, api, operations):
@@ -55,6 +60,23 @@ class TestOperations:
         assert got.metadata.type_url.endswith("aiplatform.v1beta1.DeleteOperationMetadata")
         empty = self.finish(operations, beta)
         assert empty.response.type_url == "type.googleapis.com/google.protobuf.Empty"
+
+    def test_old_ones_are_forgotten_and_young_ones_are_not(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tensordeck.services.operations._PAGE", 2)
+        store = open_store(Settings(data_dir=tmp_path))
+        operations = OperationsService(store)
+        place = "projects/p/locations/l"
+        for number in range(5):
+            old = Operation(name=f"{place}/operations/{number}", create_time=10**15 + number)
+            store.catalog.create(old)
+        young = operations.finish(f"{place}/tensorboards/1", EMPTY, DELETION, CALL).name
+
+        assert operations.sweep() == 5
+        assert operations.sweep() == 0
+
+        left = operations.list_operations(self.request("ListOperations", name=place), CALL)
+        assert [operation.name for operation in left.operations] == [young]
+        store.close()
 
     def test_list_pages_newest_first(self, api, operations):
         made = [self.finish(operations, api).name for _ in range(3)]

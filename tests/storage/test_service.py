@@ -14,7 +14,7 @@ from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_attributes import NO_ATTRIBUTES, NO_CHECKSUMS
 from tensordeck.services.storage_conditions import UNCONDITIONAL
 from tensordeck.services.storage_glob import Glob
-from tensordeck.services.storage_sweeper import Sweeper
+from tensordeck.services.sweeper import Sweeper
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
 from tensordeck.store.resources import UploadSession
@@ -167,19 +167,23 @@ def test_a_hostile_glob_is_quick() -> None:
 
 
 def test_the_sweeper_sweeps_until_it_is_stopped(tmp_path: Path) -> None:
-    swept = threading.Event()
-
-    class Counted(StorageService):
-        def sweep(self, older_than_s: float = 0) -> int:
-            super().sweep(older_than_s)
-            swept.set()
-            raise Unavailable("The disk is away.")  # which ends this sweep, not the sweeper
-
+    swept = [threading.Event(), threading.Event()]
     store = open_store(Settings(data_dir=tmp_path))
-    sweeper = Sweeper(Counted(store), first_s=0, period_s=0.01)
+
+    def failing() -> int:
+        StorageService(store).sweep()
+        swept[0].set()
+        raise Unavailable("The disk is away.")  # which ends this sweep, not the sweeper
+
+    def other() -> int:
+        swept[1].set()
+        return 0
+
+    sweeper = Sweeper({"blobs": failing, "others": other}, first_s=0, period_s=0.01)
     sweeper.start()
-    assert swept.wait(30)
-    swept.clear()
-    assert swept.wait(30)
+    for _ in range(2):
+        for event in swept:
+            assert event.wait(30)
+            event.clear()
     sweeper.stop()
     store.close()

@@ -1,9 +1,11 @@
 """Long-running operations: all are finished when they are first seen.
 
 The clients poll an operation only until it is done, so that one which is done in its first reply
-is never asked for again. It is kept all the same, for tools that look later.
+is never asked for again. It is kept some days all the same, for tools that look later.
 """
 
+import contextlib
+import time
 from typing import Any, Final
 
 from tensordeck import protos
@@ -15,6 +17,10 @@ from tensordeck.services.rules import new_numeric_id
 from tensordeck.store import Store
 from tensordeck.store.resources import Operation
 
+KEEP_SECONDS: Final = 7 * 86_400
+"""How long an operation can be looked up."""
+
+_PAGE: Final = 500
 _LOCATION: Final = ("projects", "locations")
 
 
@@ -80,6 +86,20 @@ class OperationsService:
         """Forgets an operation; what it did stays."""
         self._catalog.delete(Operation, self._find(request.name).name)
         return protos.message("google.protobuf.Empty")()
+
+    def sweep(self, older_than_s: float = KEEP_SECONDS) -> int:
+        """Forgets operations of some age; returns how many. Safe beside running requests."""
+        limit = (time.time() - older_than_s) * 1e6
+        removed = 0
+        while True:
+            oldest = self._catalog.list(Operation, "", page_size=_PAGE).items
+            old = [record for record in oldest if record.create_time < limit]
+            for record in old:
+                with contextlib.suppress(NotFound):  # somebody was faster
+                    self._catalog.delete(Operation, record.name)
+                    removed += 1
+            if len(old) < _PAGE:
+                return removed
 
     def _find(self, text: str) -> Operation:
         """Looks up `PL/operations/N`, or `PL/tensorboards/T/operations/N` and the like."""
