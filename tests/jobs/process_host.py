@@ -62,7 +62,7 @@ class Host:
 
     def __init__(self, folder: Path, environments: Path, **options: Any) -> None:
         self.folder = folder
-        options.setdefault("grace_seconds", 1.0)
+        options = {"grace_seconds": 1.0, "linger_seconds": 1.0, **options}
         self.executor = ProcessExecutor(environments, **options)
         self._attempts = 0
 

@@ -1,5 +1,6 @@
 """Jobs as processes: real ones, with the server's own Python, which is there already."""
 
+import json
 import os
 import signal
 import subprocess
@@ -135,6 +136,17 @@ def test_the_success_of_the_chief_ends_the_others(host: Host) -> None:
     assert {status.phase for status in statuses} == {Phase.SUCCEEDED}
 
 
+def test_the_others_may_finish_what_they_do_when_the_chief_has_succeeded(
+    tmp_path: Path, environments: Path
+) -> None:
+    patient = Host(tmp_path, environments, linger_seconds=60.0)
+    chief = patient.replica("print('done')")
+    worker = patient.replica("import numpy; print('done, too')", pool=1)
+    launch, [_, status] = patient.run(chief, worker)
+    assert (status.phase, status.exit_code) == (Phase.SUCCEEDED, 0)
+    assert text(launch, "workerpool1-0") == "done, too"
+
+
 def test_a_replica_that_fails_ends_the_others(host: Host) -> None:
     chief = host.replica("import time; time.sleep(600)")
     worker = host.replica("raise SystemExit(3)", pool=1, index=1)
@@ -144,23 +156,32 @@ def test_a_replica_that_fails_ends_the_others(host: Host) -> None:
     assert "workerpool1-1" in first.reason
 
 
-def test_a_job_goes_on_when_its_server_is_killed(host: Host, environments: Path) -> None:
-    folder = host.folder / "other server"
+def test_a_job_goes_on_when_its_server_is_killed(
+    host: Host, environments: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
     program = f"""
-import os, signal
+import json, os, signal
 from pathlib import Path
 from tests.jobs.process_host import Host
-host = Host(Path({str(folder)!r}), Path({str(environments)!r}))
-launch = host.launch(host.replica("import time; print('on'); time.sleep(2); print('done')"))
-print(host.executor.start(launch)["folder"], flush=True)
+host = Host(Path({str(host.folder / "other server")!r}), Path({str(environments)!r}))
+script = '''
+import os, time
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
+print("done")
+'''
+_, handle = host.start(script)
+print(json.dumps(handle), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run(
+    server = subprocess.run(
         [sys.executable, "-c", program], check=False, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == -signal.SIGKILL
-    handle = {"folder": done.stdout.strip()}
-    assert host.executor.poll(handle)[0].phase in (Phase.PREPARING, Phase.RUNNING)
+    assert server.returncode == -signal.SIGKILL
+    handle = json.loads(server.stdout)
+    eventually(lambda: host.executor.poll(handle)[0].phase is Phase.RUNNING)
+    go.touch()
     [status] = host.wait(handle)
     assert status.phase is Phase.SUCCEEDED
 
@@ -226,6 +247,44 @@ def test_missing_accelerators_have_to_be_allowed(
     launch, [status] = generous.run(replica)
     assert status.phase is Phase.SUCCEEDED
     assert "99 NVIDIA_TESLA_T4" in text(launch, "service")
+
+
+def test_a_gpu_belongs_to_one_job_at_a_time(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    go = tmp_path / "go"
+    script = f"""
+        import os, time
+        print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+        while not os.path.exists({str(go)!r}):
+            time.sleep(0.01)
+    """
+    one, two = (machine("n1-standard-4", "NVIDIA_TESLA_T4", count) for count in (1, 2))
+    first, second, third = (host.launch(host.replica(script, machine=m)) for m in (one, one, two))
+    handles = [host.executor.start(first)]
+    eventually(lambda: text(first) == "4")
+    handles.append(host.executor.start(second))
+    eventually(lambda: text(second) == "7")
+    handles.append(host.executor.start(third))
+    eventually(lambda: "Waits for 2 GPUs" in text(third, "service"))
+    assert host.executor.poll(handles[2])[0].phase is Phase.PREPARING
+    go.touch()
+    assert [host.wait(handle)[0].phase for handle in handles] == [Phase.SUCCEEDED] * 3
+    assert text(third) == "4,7"
+
+
+def test_the_replicas_of_a_job_share_its_gpus_out(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    launch, _ = host.run(
+        host.replica(script, pool=0, machine=machine("n1-standard-4", "NVIDIA_TESLA_T4", 2)),
+        host.replica(script, pool=1, machine=machine("n1-standard-4", "NVIDIA_TESLA_T4", 1)),
+        host.replica(script, pool=2),
+    )
+    assert [text(launch, f"workerpool{pool}-0") for pool in range(3)] == ["0,1", "2", ""]
 
 
 def _alive(pid: int) -> bool:

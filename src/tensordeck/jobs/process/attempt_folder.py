@@ -7,15 +7,14 @@ does: that is how anybody tells, without a process id that might mean another pr
 """
 
 import fcntl
-import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tensordeck.jobs.executor import Phase, ReplicaStatus
+from tensordeck.jobs.process.json_file import read_json, write_json
 from tensordeck.jobs.process.plan import Plan
 
 
@@ -40,9 +39,10 @@ class AttemptFolder:
         """Keeps the plan, for nobody but us: it holds the replicas' variables."""
         write_json(self._launch, asdict(plan))
 
-    def read_plan(self) -> Plan:
-        """Reads what `write_plan` wrote."""
-        return Plan.read(json.loads(self._launch.read_text()))
+    def read_plan(self) -> Plan | None:
+        """Reads what `write_plan` wrote; None if it is not there."""
+        document = read_json(self._launch)
+        return None if document is None else Plan.read(document)
 
     def write_status(self, statuses: Sequence[ReplicaStatus]) -> None:
         """Tells how the replicas are, whole or not at all."""
@@ -50,7 +50,7 @@ class AttemptFolder:
 
     def read_status(self) -> list[ReplicaStatus] | None:
         """How the replicas are; None while nobody has said."""
-        document = _read_json(self._status)
+        document = read_json(self._status)
         if document is None:
             return None
         return [ReplicaStatus(**{**item, "phase": Phase(item["phase"])}) for item in document]
@@ -61,12 +61,13 @@ class AttemptFolder:
 
     def read_processes(self) -> dict[str, tuple[int, float]]:
         """What `write_processes` kept."""
-        document = _read_json(self._processes) or {}
+        document = read_json(self._processes) or {}
         return {name: (pid, created) for name, (pid, created) in document.items()}
 
     def request_cancel(self) -> None:
         """Asks the supervisor to end the replicas."""
-        self._cancel.touch()
+        with suppress(FileNotFoundError):  # the folder was removed, long after the end
+            self._cancel.touch()
 
     @property
     def cancel_requested(self) -> bool:
@@ -79,6 +80,8 @@ class AttemptFolder:
 
     def supervised(self) -> bool:
         """Whether a supervisor lives."""
+        if not self.path.is_dir():
+            return False
         # Shared, so that two who look don't see each other.
         descriptor = self._locked(fcntl.LOCK_SH)
         if descriptor is None:
@@ -96,23 +99,4 @@ class AttemptFolder:
         return descriptor
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Replaces a file, readable by us alone; readers see the old one or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-
-
-__all__ = ["AttemptFolder", "write_json"]
+__all__ = ["AttemptFolder"]

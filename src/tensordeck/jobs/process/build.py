@@ -6,7 +6,6 @@ any moment: what it has not finished lacks its last file, and the next one start
 Folders keep their final names from the start, since scripts of a virtual environment hold them.
 """
 
-import fcntl
 import json
 import shutil
 import site
@@ -20,17 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tensordeck.errors import TensordeckError
-from tensordeck.jobs.process.attempt_folder import write_json
-from tensordeck.jobs.process.environments import complete, folder
-from tensordeck.jobs.process.installer import InstallFailed, installer
+from tensordeck.jobs.process import cache, pure_wheel
+from tensordeck.jobs.process.environments import folder
+from tensordeck.jobs.process.installer import Installer, InstallFailed, installer
 from tensordeck.jobs.process.plan import EnvironmentPlan
 from tensordeck.jobs.process.requirements import merged, superfluous, without
-from tensordeck.jobs.process.user_packages import (
-    COMPLETE,
-    UserPackage,
-    folder_of,
-    installed,
-)
+from tensordeck.jobs.process.user_packages import UserPackage, folder_of
 
 
 def build(environments: Path, plan: EnvironmentPlan) -> None:
@@ -46,59 +40,61 @@ def build(environments: Path, plan: EnvironmentPlan) -> None:
     """
     packages = [_package(environments, plan, Path(file)) for file in plan.packages]
     path = folder(environments, plan, packages)
-    with _alone(path):
-        if complete(path) is None:
-            _build(path, plan, sorted({r for p in packages for r in p.requirements}))
+    users = sorted({r for package in packages for r in package.requirements})
+    cache.build(path, lambda: _environment(path, plan, users), _wait)
 
 
-def _build(path: Path, plan: EnvironmentPlan, users: list[str]) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+def _environment(path: Path, plan: EnvironmentPlan, users: list[str]) -> dict[str, list[str]]:
+    """Fills the folder of an environment."""
     sites, scripts = [], []
     if plan.requirements or users or not (plan.server and find_spec("pip")):
         venv = path / "venv"
         with tempfile.TemporaryDirectory() as scratch:
             tool = installer(plan.python, plan.python_version, Path(scratch))
             tool.make(venv)
-            requirements = merged(plan.requirements, users, plan.same)
-            absent = superfluous(requirements, plan.same)
-            if requirements:
-                _say(f"Installs {', '.join(requirements)}")
-                try:
-                    tool.install(venv, requirements, absent)
-                except InstallFailed:
-                    fewer = merged(without(plan.requirements, users, plan.same), users, plan.same)
-                    if fewer == requirements:
-                        raise
-                    _say(f"Tries again without the image's own versions: {', '.join(fewer)}")
-                    tool.install(venv, fewer, ())
+            _install(tool, venv, plan, users)
         sites += [str(found) for found in venv.glob("lib/python*/site-packages")]
         scripts.append(str(venv / "bin"))
     if plan.server:
         sites += site.getsitepackages()
         scripts.append(str(Path(sys.prefix) / "bin"))
-    write_json(path / COMPLETE, {"sites": sites, "scripts": scripts})
+    return {"sites": sites, "scripts": scripts}
+
+
+def _install(tool: Installer, venv: Path, plan: EnvironmentPlan, users: list[str]) -> None:
+    requirements = merged(plan.requirements, users, plan.same)
+    if not requirements:
+        return
+    _say(f"Installs {', '.join(requirements)}")
+    try:
+        tool.install(venv, requirements, superfluous(requirements, plan.same))
+    except InstallFailed:
+        fewer = merged(without(plan.requirements, users, plan.same), users, plan.same)
+        if fewer == requirements:
+            raise
+        _say(f"Tries again without the image's own versions: {', '.join(fewer)}")
+        tool.install(venv, fewer, superfluous(fewer, plan.same))
 
 
 def _package(environments: Path, plan: EnvironmentPlan, package: Path) -> UserPackage:
     """Installs a package of the user's, unless it is."""
     path = folder_of(environments, plan, package)
-    with _alone(path):
-        if found := installed(path):
-            return found
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        _say(f"Installs {package.name}")
-        with tempfile.TemporaryDirectory() as scratch, _sources(package) as sources:
-            tool = installer(plan.python, plan.python_version, Path(scratch))
-            tool.install_alone(sources, path / "site", isolated=not plan.server)
-        requirements = [
-            requirement
-            for distribution in metadata.distributions(path=[str(path / "site")])
-            for requirement in distribution.requires or ()
-        ]
-        write_json(path / COMPLETE, requirements)
-        return UserPackage(path / "site", tuple(requirements))
+    requirements = cache.build(path, lambda: _fill(path, plan, package), _wait)
+    return UserPackage(path / "site", tuple(requirements))
+
+
+def _fill(path: Path, plan: EnvironmentPlan, package: Path) -> list[str]:
+    """Fills the folder of a package, and returns what it requires."""
+    _say(f"Installs {package.name}")
+    with tempfile.TemporaryDirectory() as scratch, _sources(package) as sources:
+        tool = installer(plan.python, plan.python_version, Path(scratch))
+        wheel = pure_wheel.build(sources, Path(scratch)) or sources
+        tool.install_alone(wheel, path / "site")
+    return [
+        requirement
+        for distribution in metadata.distributions(path=[str(path / "site")])
+        for requirement in distribution.requires or ()
+    ]
 
 
 @contextmanager
@@ -117,17 +113,8 @@ def _sources(package: Path) -> Iterator[Path]:
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else Path(scratch)
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps others from building the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("Waits for another job that builds the same environment")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _wait() -> None:
+    _say("Waits for another job that builds the same environment")
 
 
 def _say(text: str) -> None:

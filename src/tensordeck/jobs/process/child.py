@@ -28,6 +28,7 @@ class Child:
         folder: Path,
         env: Mapping[str, str],
         log: LogWriter,
+        errors: Severity = Severity.ERROR,
         user_tasks: int | None = None,
     ) -> None:
         """Starts it.
@@ -38,6 +39,7 @@ class Child:
             folder: Its working directory.
             env: All its variables.
             log: Where its output goes.
+            errors: What its standard error output is.
             user_tasks: The limit on processes and threads of its user.
 
         Raises:
@@ -58,7 +60,7 @@ class Child:
         self.pipes: list[OutputPipe] = []
         for stream, severity in (
             (self._process.stdout, Severity.INFO),
-            (self._process.stderr, Severity.ERROR),
+            (self._process.stderr, errors),
         ):
             assert stream is not None  # noqa: S101 -- both are pipes
             self.pipes.append(OutputPipe(os.dup(stream.fileno()), log, severity))

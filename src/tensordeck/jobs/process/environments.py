@@ -1,12 +1,11 @@
-"""Finds the virtual environment of a plan if it has been built before.
+"""The virtual environments that jobs share, and how they are found again.
 
-An environment is shared by all jobs with the same Python and the same requirements, and nobody
-changes it once it is complete: a replica that installs something does so in its own `overlay`.
+One for each Python and set of requirements. Nobody changes it once it is complete: a replica that
+installs something does so in its own `overlay`. Both it and each user's package are folders of
+the `cache`:
 
-    <environments>/<key>/venv/           the virtual environment
-    <environments>/<key>/complete.json   written last: without it, the rest is rubbish
-    <environments>/<key>.lock            held while it is built
-    <environments>/packages/<key>/       a user's package: `user_packages`
+    <environments>/<key>/venv/            the virtual environment
+    <environments>/packages/<key>/site/   a user's package: `user_packages`
 """
 
 import hashlib
@@ -14,10 +13,10 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tensordeck.jobs.process import cache
 from tensordeck.jobs.process.plan import EnvironmentPlan
-from tensordeck.jobs.process.user_packages import COMPLETE, UserPackage, folder_of, installed
+from tensordeck.jobs.process.user_packages import UserPackage, folder_of, installed
 
 _FORM = 1
 """Counts the forms that environments had: one of another form is not found."""
@@ -41,7 +40,10 @@ class Environment:
 
 
 def ready(environments: Path, plan: EnvironmentPlan) -> Environment | None:
-    """The environment of a plan; None if something of it has to be built first.
+    """The environment of a plan, which this process uses from now on.
+
+    Returns:
+        None if something of it has to be built first.
 
     Raises:
         tensordeck.errors.InvalidArgument: If one of the packages can't be read.
@@ -52,15 +54,15 @@ def ready(environments: Path, plan: EnvironmentPlan) -> Environment | None:
         if package is None:
             return None
         packages.append(package)
-    document = complete(folder(environments, plan, packages))
-    if document is None:
+    known = cache.use(folder(environments, plan, packages))
+    if known is None:
         return None
     sites = [str(package.site) for package in packages]
     return Environment(
         python=plan.python,
         python_version=plan.python_version,
-        sites=(*sites, *document["sites"]),
-        scripts=(*(f"{site}/bin" for site in sites), *document["scripts"]),
+        sites=(*sites, *known["sites"]),
+        scripts=(*(f"{site}/bin" for site in sites), *known["scripts"]),
     )
 
 
@@ -77,13 +79,21 @@ def folder(environments: Path, plan: EnvironmentPlan, packages: list[UserPackage
     return environments / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
-def complete(path: Path) -> dict[str, Any] | None:
-    """What is known of a complete environment; None for any other."""
-    try:
-        document: dict[str, Any] = json.loads((path / COMPLETE).read_text())
-    except FileNotFoundError:
-        return None
-    return document
+def prune(environments: Path, unused_seconds: float) -> int:
+    """Drops environments and packages that no job has used for long, and none uses now.
+
+    Args:
+        environments: Where they are kept.
+        unused_seconds: What has been used since then stays.
+
+    Returns:
+        The bytes that this gives back.
+    """
+    return sum(
+        cache.drop(path.with_suffix(""), unused_seconds)
+        for place in (environments, environments / "packages")
+        for path in place.glob("*.lock")
+    )
 
 
-__all__ = ["Environment", "complete", "folder", "ready"]
+__all__ = ["Environment", "folder", "prune", "ready"]

@@ -33,6 +33,8 @@ _OF_THE_HOST = ("LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 _OF_INSTALLERS = ("HOME", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 _INSTALLERS = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
+_LOST = "The job's supervisor is gone: it was killed, or the host was restarted."
+
 
 class ProcessExecutor(Executor):
     """Runs replicas as processes, in cached virtual environments in the place of images."""
@@ -45,6 +47,7 @@ class ProcessExecutor(Executor):
         *,
         images: Path | None = None,
         grace_seconds: float = 30.0,
+        linger_seconds: float = 5.0,
         allow_missing_accelerators: bool = False,
     ) -> None:
         """Starts nothing.
@@ -53,6 +56,8 @@ class ProcessExecutor(Executor):
             environments: Where virtual environments are kept; shared by all jobs.
             images: A table of images of the user's own; see `images.toml`.
             grace_seconds: Between SIGTERM and SIGKILL.
+            linger_seconds: How long the other replicas may go on to write what they have when
+                the chief has succeeded; then they are ended.
             allow_missing_accelerators: Whether a job that asks for accelerators may run without.
 
         Raises:
@@ -61,6 +66,7 @@ class ProcessExecutor(Executor):
         self._environments = environments
         self._images = ImageTable.load(images)
         self._grace_seconds = grace_seconds
+        self._linger_seconds = linger_seconds
         self._allow_missing_accelerators = allow_missing_accelerators
         self._supervisors: dict[int, subprocess.Popen[bytes]] = {}
         self._supervisors_lock = threading.Lock()
@@ -77,7 +83,8 @@ class ProcessExecutor(Executor):
             Unavailable: If the folder can't be written or no process be started.
         """
         folder = AttemptFolder(launch.folder)
-        handle = {"folder": str(launch.folder)}
+        names = [replica.name for replica in launch.replicas]
+        handle = {"folder": str(launch.folder), "replicas": names}
         try:
             lock = folder.lock()
             if lock is None:
@@ -100,21 +107,14 @@ class ProcessExecutor(Executor):
         folder = AttemptFolder(Path(handle["folder"]))
         supervised = folder.supervised()
         self._reap()
-        statuses = folder.read_status()
-        names = [replica.name for replica in folder.read_plan().replicas]
-        if statuses is None:
-            statuses = [ReplicaStatus(name=name, phase=Phase.PREPARING) for name in names]
+        statuses = folder.read_status() or [
+            ReplicaStatus(name=name, phase=Phase.PREPARING) for name in handle["replicas"]
+        ]
         if supervised or all(status.phase.ended for status in statuses):
             return statuses
         self._clean_up(folder)
         lost = [
-            status
-            if status.phase.ended
-            else replace(
-                status,
-                phase=Phase.LOST,
-                reason="The job's supervisor is gone: it was killed, or the host was restarted.",
-            )
+            status if status.phase.ended else replace(status, phase=Phase.LOST, reason=_LOST)
             for status in statuses
         ]
         with suppress(OSError):
@@ -152,7 +152,10 @@ class ProcessExecutor(Executor):
                     del self._supervisors[pid]
 
     def _clean_up(self, folder: AttemptFolder) -> None:
-        kill_marked(folder.read_plan().marker, folder.read_processes().values())
+        """Ends what a supervisor that was killed could not end."""
+        plan = folder.read_plan()
+        if plan is not None:
+            kill_marked(plan.marker, folder.read_processes().values())
 
     # Resolution
 
@@ -165,8 +168,10 @@ class ProcessExecutor(Executor):
             attempt=launch.attempt,
             marker=secrets.token_hex(8),
             environments=str(self._environments.absolute()),
+            gpus=accelerators.there(),
             replicas=replicas,
             timeout_seconds=launch.timeout_seconds,
+            linger_seconds=self._linger_seconds,
             grace_seconds=self._grace_seconds,
             system_metrics=launch.system_metrics,
             notes=tuple(notes),
@@ -175,9 +180,9 @@ class ProcessExecutor(Executor):
         )
 
     def _replica(self, replica: Replica, notes: dict[str, None]) -> ReplicaPlan:
-        accelerated = self._accelerated(replica, notes)
-        self._compare_machine(replica, notes)
-        image = self._images.environment(replica.image, accelerated=accelerated)
+        gpus = self._gpus(replica, notes)
+        _compare_machine(replica, notes)
+        image = self._images.environment(replica.image, accelerated=gpus > 0)
         python = (
             interpreters.own()
             if image.server
@@ -204,38 +209,47 @@ class ProcessExecutor(Executor):
             module=replica.module,
             command=command,
             args=replica.args,
-            env={**image.env, **replica.env},
+            env={**_libraries(gpus), **image.env, **replica.env},
+            gpus=gpus,
         )
 
-    def _accelerated(self, replica: Replica, notes: dict[str, None]) -> bool:
-        """Whether a replica gets accelerators.
+    def _gpus(self, replica: Replica, notes: dict[str, None]) -> int:
+        """How many GPUs a replica gets.
 
         Raises:
-            FailedPrecondition: If it asks for some that are not there, and must have them.
+            FailedPrecondition: If it asks for more than there are, and must have them.
         """
-        machine = replica.machine
-        there = accelerators.count()
-        if machine.accelerators <= there:
-            return machine.accelerators > 0
-        asked = f"{machine.accelerators} {machine.accelerator_type}"
-        if not self._allow_missing_accelerators:
-            raise FailedPrecondition(
-                f"{replica.name} asks for {asked}, and this host has {there or 'no'} accelerators. "
-                f"Leave accelerator_type out, use an executor that has some, or let jobs run "
-                f"without (the setting job-missing-accelerators)."
+        wanted, kind = replica.machine.accelerators, replica.machine.accelerator_type
+        there = 0 if kind.startswith("TPU") else len(accelerators.there())
+        if wanted > there:
+            if not self._allow_missing_accelerators:
+                raise FailedPrecondition(
+                    f"{replica.name} asks for {wanted} {kind}, and this host has {there or 'none'}."
+                    f" Leave accelerator_type out, use an executor that has some, or let jobs run "
+                    f"without (the setting allow-missing-accelerators)."
+                )
+            notes[f"{replica.name} asks for {wanted} {kind}; this host has {there or 'none'}."] = (
+                None
             )
-        notes[f"{replica.name} asks for {asked}; this host has {there or 'none'}."] = None
-        return there > 0
+        return min(wanted, there)
 
-    def _compare_machine(self, replica: Replica, notes: dict[str, None]) -> None:
-        machine = replica.machine
-        cpus, memory = os.cpu_count() or 1, psutil.virtual_memory().total
-        if machine.cpus > cpus or machine.memory_bytes > memory:
-            notes[
-                f"{machine.machine_type} has {machine.cpus:g} cores and "
-                f"{machine.memory_bytes / GIB:g} GiB of memory; this host has {cpus} and "
-                f"{memory / GIB:.0f} GiB, which have to do."
-            ] = None
+
+def _compare_machine(replica: Replica, notes: dict[str, None]) -> None:
+    """Says so if this host has less than a machine type."""
+    machine = replica.machine
+    cpus, memory = os.cpu_count() or 1, psutil.virtual_memory().total
+    if machine.cpus > cpus or machine.memory_bytes > memory:
+        notes[
+            f"{machine.machine_type} has {machine.cpus:g} cores and "
+            f"{machine.memory_bytes / GIB:g} GiB of memory; this host has {cpus} and "
+            f"{memory / GIB:.0f} GiB, which have to do."
+        ] = None
+
+
+def _libraries(gpus: int) -> dict[str, str]:
+    """Where the host's driver is, for who uses it."""
+    path = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": path} if gpus and path else {}
 
 
 def _description(image: ImageEnvironment, python: Interpreter) -> str:

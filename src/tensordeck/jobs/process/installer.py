@@ -1,14 +1,13 @@
 """Makes virtual environments and installs into them: with uv where there is one, else with pip."""
 
 import importlib.util
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+_PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install")
 _UV_FROM = (3, 8)
 """uv knows no older Python."""
 
@@ -32,14 +31,12 @@ class Installer(Protocol):
             absent: Distributions that shall not come with what requires them.
         """
 
-    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
+    def install_alone(self, package: Path, site: Path) -> None:
         """Installs a package into a folder, without what it requires.
 
         Args:
             package: A wheel, or a folder with the sources.
             site: The folder.
-            isolated: Whether the build gets an environment of its own, as it should unless
-                there might be no network.
         """
 
 
@@ -93,18 +90,14 @@ class _Uv:
             "--override", str(overrides),
         )  # fmt: skip
 
-    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
-        # Without isolation the build takes place in our own environment, which has setuptools.
-        how = ["--python", self._python] if isolated else _NOT_ISOLATED_UV
+    def install_alone(self, package: Path, site: Path) -> None:
         self._run(
-            "pip", "install", "--quiet", "--no-deps", "--target", str(site), *how, str(package)
-        )
+            "pip", "install", "--quiet", "--no-deps", "--python", self._python,
+            "--target", str(site), str(package),
+        )  # fmt: skip
 
     def _run(self, *arguments: str) -> None:
         _run([self._uv, *arguments, "--no-progress", "--no-config"])
-
-
-_NOT_ISOLATED_UV = ["--python", sys.executable, "--no-build-isolation"]
 
 
 class _Pip:
@@ -119,26 +112,15 @@ class _Pip:
         del absent  # pip has no way to leave them out
         wanted = self._scratch / "requirements.txt"
         wanted.write_text("\n".join(requirements))
-        self._pip(venv, "-r", str(wanted))
+        _run([f"{venv}/bin/python", *_PIP_INSTALL, "-r", str(wanted)])
 
-    def install_alone(self, package: Path, site: Path, *, isolated: bool) -> None:
+    def install_alone(self, package: Path, site: Path) -> None:
         venv = self._scratch / "pip"
-        if not venv.exists():
-            self.make(venv)
-        how = []
-        if not isolated:
-            how = ["--no-build-isolation"]
-            os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-        try:
-            self._pip(venv, "--quiet", "--no-deps", "--target", str(site), *how, str(package))
-        finally:
-            os.environ.pop("PYTHONPATH", None)
-
-    def _pip(self, venv: Path, *arguments: str) -> None:
+        self.make(venv)
         _run(
             [
-                f"{venv}/bin/python", "-m", "pip", "--disable-pip-version-check",
-                "--no-input", "install", *arguments,
+                f"{venv}/bin/python", *_PIP_INSTALL, "--quiet", "--no-deps",
+                "--target", str(site), str(package),
             ]
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ _LAST_LINES = 20
 _LAST_LINE_LENGTH = 300
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_BYTES = bytes({*range(0x20), 0x7F} - set(b"\t\n"))
 _TERMINAL = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)?|[\x07\x08]"
 )
@@ -83,7 +84,7 @@ class OutputPipe:
             lines = [self._ended(first), *others]
             if len(block) > LINE_BYTES and max(map(len, lines)) > LINE_BYTES:
                 lines[1:] = [_shortened(line, 0) for line in others]
-            self._write(b"\n".join(lines).decode("utf-8", "replace"))
+            self._write(b"\n".join(lines))
         self._partial += rest
         # What is drawn over will not be seen; a bar may go on for hours without a newline.
         if (drawn_over := self._partial.rfind(b"\r", 0, -1)) >= 0:
@@ -97,8 +98,10 @@ class OutputPipe:
         self._partial, self._cut = b"", 0
         return line
 
-    def _write(self, text: str) -> None:
-        if _CONTROL.search(text):
+    def _write(self, data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        # Most output has none of these, and is only looked through, by the quickest means.
+        if b"\xc2" in data or len(data.translate(None, _CONTROL_BYTES)) < len(data):
             text = _TERMINAL.sub("", text)
             if "\r" in text:
                 text = "\n".join(map(_visible, text.split("\n")))

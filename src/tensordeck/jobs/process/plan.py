@@ -46,6 +46,7 @@ class ReplicaPlan:
         command: What to run if there is no module.
         args: Arguments after either.
         env: Its variables, the image's included.
+        gpus: How many of the host's GPUs it gets.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ReplicaPlan:
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: Mapping[str, str]
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,10 @@ class Plan:
         marker: A secret-free random word that all processes of the attempt carry in their
             environment, and no others.
         environments: Where environments are cached.
+        gpus: The host's, as `CUDA_VISIBLE_DEVICES` calls them.
         replicas: The chief first.
         timeout_seconds: How long the replicas may run; None for as long as they like.
+        linger_seconds: How long replicas may go on when the chief has succeeded.
         grace_seconds: Between SIGTERM and SIGKILL.
         system_metrics: Whether to record what the replicas use.
         notes: What the user should know before the job starts.
@@ -80,8 +84,10 @@ class Plan:
     attempt: int
     marker: str
     environments: str
+    gpus: tuple[str, ...] = ()
     replicas: tuple[ReplicaPlan, ...]
     timeout_seconds: float | None
+    linger_seconds: float
     grace_seconds: float
     system_metrics: bool
     notes: tuple[str, ...] = ()
@@ -103,7 +109,8 @@ class Plan:
             )
             for replica in document["replicas"]
         )
-        return cls(**{**document, "replicas": replicas, "notes": tuple(document["notes"])})
+        lists = {key: tuple(document[key]) for key in ("gpus", "notes")}
+        return cls(**{**document, **lists, "replicas": replicas})
 
 
 __all__ = ["EnvironmentPlan", "Plan", "ReplicaPlan"]

@@ -6,6 +6,7 @@ its descendants' subreaper, so that those come back to it.
 """
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -21,6 +22,9 @@ _KILL_PAUSE = 0.01
 Identity = tuple[int, float]
 """A process id and when the process was created: never the same for two processes."""
 
+_SAME_SECONDS = 0.1
+"""What a process's time of creation may vary by from one look to another."""
+
 
 class ProcessTree:
     """The descendants of this process, each with the replica that it belongs to."""
@@ -32,38 +36,34 @@ class ProcessTree:
             marker: The attempt's.
         """
         self._marker = marker
-        self._owners: dict[Identity, str] = {}
-        self._roots: dict[Identity, str] = {}
+        self._owners: dict[psutil.Process, str] = {}
+        self._roots: dict[psutil.Process, str] = {}
         self._pids: dict[str, frozenset[int]] = {}
 
-    def add(self, pid: int, replica: str) -> Identity:
-        """Makes a process that we have just started the root of a replica."""
-        identity = (pid, psutil.Process(pid).create_time())
-        self._owners[identity] = replica
-        self._roots[identity] = replica
+    def add(self, pid: int, replica: str) -> None:
+        """Makes a process that we have just started, and not waited for, a replica's root."""
+        process = psutil.Process(pid)
+        self._owners[process] = self._roots[process] = replica
         self._pids[replica] = self._pids.get(replica, frozenset()) | {pid}
-        return identity
 
     def roots(self) -> dict[str, Identity]:
         """The processes that we have started ourselves."""
-        return {replica: root for root, replica in self._roots.items()}
+        return {name: (root.pid, root.create_time()) for root, name in self._roots.items()}
 
     def look(self) -> dict[str, list[psutil.Process]]:
         """Looks at all processes, and tells each replica's; reaps those that have ended."""
         me = os.getpid()
-        found = {}
+        found: dict[int, tuple[psutil.Process, int, str]] = {}
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 found[process.pid] = (process, process.ppid(), process.status())
-        owners: dict[Identity, str] = {}
+        owners: dict[psutil.Process, str] = {}
         members: dict[str, list[psutil.Process]] = {}
         for pid, (process, parent, status) in found.items():
-            identity = (pid, process.create_time())
-            owner = self._owner(identity, found) or ""
-            owners[identity] = owner
+            owner = owners[process] = self._owner(process, found)
             if status == psutil.STATUS_ZOMBIE:
                 # An orphan's end is ours to take note of; a root's is its owner's.
-                if parent == me and identity not in self._roots:
+                if parent == me and process not in self._roots:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, os.WNOHANG)
             else:
@@ -100,17 +100,17 @@ class ProcessTree:
         return any_there
 
     def _owner(
-        self, identity: Identity, found: Mapping[int, tuple[psutil.Process, int, str]]
-    ) -> str | None:
-        """Finds the replica of a process, by way of its parents."""
-        for _ in range(len(found) + 1):
-            if owner := self._owners.get(identity):
+        self, process: psutil.Process, found: Mapping[int, tuple[psutil.Process, int, str]]
+    ) -> str:
+        """Finds the replica of a process, by way of its parents; empty if that can't be told."""
+        for _ in found:
+            if owner := self._owners.get(process):
                 return owner
-            process, parent, _ = found[identity[0]]
+            parent = found[process.pid][1]
             if parent not in found:
-                return _marked(process, self._marker)
-            identity = (parent, found[parent][0].create_time())
-        return None
+                return _marked(process, self._marker) or ""
+            process = found[parent][0]
+        return ""  # ids were given anew while we looked
 
 
 def kill_marked(marker: str, known: Iterable[Identity]) -> None:
@@ -126,7 +126,8 @@ def kill_marked(marker: str, known: Iterable[Identity]) -> None:
         left = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                is_root = roots.get(process.pid) == process.create_time()
+                created = roots.get(process.pid, math.inf)
+                is_root = abs(process.create_time() - created) < _SAME_SECONDS
                 if process.status() != psutil.STATUS_ZOMBIE and (
                     is_root or _marked(process, marker) is not None
                 ):

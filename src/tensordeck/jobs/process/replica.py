@@ -4,10 +4,12 @@ import os
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tensordeck.jobs.executor import Phase, ReplicaStatus
 from tensordeck.jobs.job_log import LogWriter
+from tensordeck.jobs.process import accelerators
 from tensordeck.jobs.process.child import Child
 from tensordeck.jobs.process.environments import Environment
 from tensordeck.jobs.process.kernel import out_of_memory_kills
@@ -53,7 +55,13 @@ class RunningReplica:
         return self._phase is Phase.RUNNING
 
     def start(
-        self, environment: Environment, marker: str, path: str, user_tasks: int | None
+        self,
+        environment: Environment,
+        *,
+        marker: str,
+        path: str,
+        gpus: Sequence[str],
+        user_tasks: int | None,
     ) -> None:
         """Starts it; one that can't be started has failed.
 
@@ -61,6 +69,7 @@ class RunningReplica:
             environment: What it runs in.
             marker: The attempt's.
             path: PATH of the host.
+            gpus: The GPUs that are its own.
             user_tasks: The limit on processes and threads of this user.
         """
         work = self._folder / "work"
@@ -75,6 +84,7 @@ class RunningReplica:
             "TMPDIR": str(self.temporary),
             **self.plan.env,
             "VIRTUAL_ENV": str(executables.parent),
+            accelerators.VISIBLE: ",".join(gpus),  # none for who has asked for none
             MARKER: f"{marker}/{self.name}",
         }
         env["PATH"] = os.pathsep.join(
@@ -85,8 +95,6 @@ class RunningReplica:
                 self.plan.env.get("PATH", path),
             ]
         )
-        if not self.plan.machine.accelerators:
-            env.setdefault("CUDA_VISIBLE_DEVICES", "")  # it asked for none, so it sees none
         if self.plan.module:
             command = [str(executables / "python"), "-m", self.plan.module, *self.plan.args]
         else:

@@ -7,33 +7,36 @@ waits for it.
 """
 
 import os
-import selectors
 import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tensordeck.errors import TensordeckError
 from tensordeck.jobs.executor import Phase
 from tensordeck.jobs.job_log import SERVICE, LogWriter, Severity
-from tensordeck.jobs.process.attempt_folder import AttemptFolder, write_json
+from tensordeck.jobs.process import accelerators
+from tensordeck.jobs.process.attempt_folder import AttemptFolder
 from tensordeck.jobs.process.child import Child
+from tensordeck.jobs.process.children import Children
 from tensordeck.jobs.process.environments import Environment, ready
+from tensordeck.jobs.process.json_file import write_json
 from tensordeck.jobs.process.kernel import adopt_orphans
 from tensordeck.jobs.process.limits import broken, user_tasks
-from tensordeck.jobs.process.output import OutputPipe
 from tensordeck.jobs.process.plan import EnvironmentPlan, Plan
 from tensordeck.jobs.process.process_tree import MARKER, ProcessTree
 from tensordeck.jobs.process.replica import RunningReplica
 
-_TURN_SECONDS = 0.2
-"""How long a request to cancel may go unseen."""
+if TYPE_CHECKING:
+    from tensordeck.jobs.system_metrics import SystemMetrics
+
 _LOOK_SECONDS = 0.5
 """How often limits are checked, unless looking takes long."""
 _LOOK_SHARE = 20
@@ -52,49 +55,39 @@ class Supervisor:
         self._plan = plan
         self._log = LogWriter(folder.logs, SERVICE)
         self._tree = ProcessTree(plan.marker)
-        self._selector = selectors.DefaultSelector()
-        self._children: dict[str, Child] = {}
+        self._children = Children(self._tree)
         self._replicas = [
             RunningReplica(replica, folder.replica(replica.name), folder.logs)
             for replica in plan.replicas
         ]
+        self._metrics: list[SystemMetrics] = []
         self._told_to_end = False
         self._next_look = 0.0
-        self._wake, self._woken = os.pipe()
-        for descriptor in (self._wake, self._woken):
-            os.set_blocking(descriptor, False)
+        self._close_at: float | None = None
 
     def run(self) -> None:
         """Runs the attempt to its end."""
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGINT, self._on_terminate)
         try:
-            self._run()
+            self._write_status()
+            for note in self._plan.notes:
+                self._log.append(note)
+            environments = self._prepare()
+            gpus = self._take_gpus() if environments else None
+            if environments is not None and gpus is not None:
+                self._start(environments, gpus)
+                self._watch()
         except Exception as error:  # a fault of ours must not leave processes behind
             self._conclude(Phase.LOST, f"The job's supervisor failed: {error!r}.")
             raise
         finally:
             self._finish()
 
-    def _run(self) -> None:
-        self._watch_signals()
-        self._write_status()
-        for note in self._plan.notes:
-            self._log.append(note)
-        environments = self._prepare()
-        if environments is not None:
-            self._start(environments)
-            self._watch()
-
-    def _watch_signals(self) -> None:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._on_terminate)
-        signal.signal(signal.SIGINT, self._on_terminate)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-
     def _on_terminate(self, *_: object) -> None:
         self._told_to_end = True
 
-    # Environments
+    # What the replicas need
 
     def _prepare(self) -> list[Environment] | None:
         """Finds or builds each replica's environment; None if that has ended the attempt."""
@@ -124,27 +117,20 @@ class Supervisor:
         began = time.monotonic()
         file = self._folder.path / "environment.json"
         write_json(file, asdict(plan))
+        builder = [sys.executable, "-P", "-m", "tensordeck.jobs.process.build"]
         child = Child(
             _BUILD,
-            [
-                sys.executable,
-                "-m",
-                "tensordeck.jobs.process.build",
-                self._plan.environments,
-                str(file),
-            ],
+            [*builder, self._plan.environments, str(file)],
             folder=self._folder.path,
             env={**self._plan.installer_env, MARKER: f"{self._plan.marker}/{_BUILD}"},
             log=self._log,
+            errors=Severity.INFO,  # where uv tells its progress
         )
         self._add(child)
         while not child.drained:
-            self._turn()
-            if child.exit_code is None and (reason := self._stop_reason()):
+            self._children.turn()
+            if child.exit_code is None and self._is_stopped():
                 self._tree.kill(_BUILD)
-                self._conclude(*reason)
-        del self._children[_BUILD]
-        self._close(child)
         if child.exit_code == 0:
             self._log.append(
                 f"The environment was built in {time.monotonic() - began:.1f} s; the next job "
@@ -155,16 +141,36 @@ class Supervisor:
         self._conclude(Phase.FAILED, f"The job's environment could not be built: {words}")
         return False
 
+    def _take_gpus(self) -> list[Sequence[str]] | None:
+        """Takes the GPUs for each replica; None if waiting for them has ended the attempt."""
+        wanted = [replica.gpus for replica in self._plan.replicas]
+        count = min(sum(wanted), len(self._plan.gpus))
+        locks = Path(self._plan.environments) / "gpus"
+        said = False
+        while not self._is_stopped():
+            taken = accelerators.take(locks, self._plan.gpus, count) if count else ()
+            if taken is not None:
+                turn = cycle(taken)
+                return [list(islice(turn, number)) for number in wanted]
+            if not said:
+                self._log.append(f"Waits for {count} GPUs, which other jobs use.")
+                said = True
+            self._children.turn()
+        return None
+
     # Replicas
 
-    def _start(self, environments: Sequence[Environment]) -> None:
+    def _start(self, environments: Sequence[Environment], gpus: Sequence[Sequence[str]]) -> None:
+        plan = self._plan
         tasks = user_tasks()
-        for replica, environment in zip(self._replicas, environments, strict=True):
-            replica.start(environment, self._plan.marker, self._plan.path, tasks)
+        for replica, environment, own in zip(self._replicas, environments, gpus, strict=True):
+            replica.start(
+                environment, marker=plan.marker, path=plan.path, gpus=own, user_tasks=tasks
+            )
             if replica.child is not None:
                 self._add(replica.child)
         self._write_status()
-        if self._plan.system_metrics:
+        if plan.system_metrics:
             # Its imports take longer than all of the rest, so that nobody waits for them.
             threading.Thread(target=self._record_metrics, daemon=True).start()
 
@@ -187,25 +193,29 @@ class Supervisor:
                     self._tree.kill(replica.name)
             if time.monotonic() >= self._next_look:
                 self._check_limits()
-            self._turn()
+            self._children.turn()
 
     def _settle(self) -> None:
-        """Draws the consequences of what has ended; the chief comes first."""
+        """Draws the consequences of what has ended.
+
+        The chief comes first: once it has succeeded, nobody else's failure counts.
+        """
         for number, replica in enumerate(self._replicas):
             child = replica.child
             if child is not None and replica.running and child.exit_code is not None:
                 # As in a container, nothing outlives the first process.
                 if self._tree.kill(replica.name):
                     self._log.append(f"{replica.name} left processes behind, which were killed.")
-                while not child.drained:
-                    self._turn()
+                self._children.drain(child)
                 replica.settle()
                 self._write_status()
             phase = replica.status.phase
             if phase is Phase.SUCCEEDED and number == 0:
-                self._end_all(Phase.SUCCEEDED, "")
-            elif phase is Phase.FAILED:
+                self._close_at = self._close_at or time.monotonic() + self._plan.linger_seconds
+            elif phase is Phase.FAILED and self._close_at is None:
                 self._end_all(Phase.CANCELLED, f"Ended because {replica.name} failed.")
+        if self._close_at is not None and time.monotonic() >= self._close_at:
+            self._end_all(Phase.SUCCEEDED, "")
 
     def _check_limits(self) -> None:
         began = time.monotonic()
@@ -217,6 +227,12 @@ class Supervisor:
                     replica.end(Phase.FAILED, f"It {limit}.", 0)
         took = time.monotonic() - began
         self._next_look = time.monotonic() + max(_LOOK_SECONDS, _LOOK_SHARE * took)
+
+    def _is_stopped(self) -> bool:
+        """Whether somebody wants the attempt's end before its replicas have been started."""
+        if reason := self._stop_reason():
+            self._conclude(*reason)
+        return reason is not None
 
     def _stop_reason(self) -> tuple[Phase, str] | None:
         if self._folder.cancel_requested:
@@ -238,49 +254,25 @@ class Supervisor:
             from tensordeck.jobs.system_metrics import SystemMetrics  # noqa: PLC0415 -- see above
 
             for replica in self._replicas:
-                SystemMetrics(
+                metrics = SystemMetrics(
                     self._folder.system / replica.name,
                     partial(self._tree.pids, replica.name),
                     disk=self._folder.path,
-                ).start()
+                )
+                metrics.start()
+                self._metrics.append(metrics)
         except Exception as error:  # noqa: BLE001 -- a job matters more than its measurement
             self._log.append(f"System metrics can't be recorded: {error}", Severity.WARNING)
 
-    # The loop
-
-    def _turn(self) -> None:
-        """Waits for something to happen, and reads what there is to read."""
-        for key, _ in self._selector.select(_TURN_SECONDS):
-            if key.fileobj == self._wake:
-                with suppress(BlockingIOError):
-                    os.read(self._wake, 4096)
-                continue
-            child: Child = key.data
-            pipe = key.fileobj
-            assert isinstance(pipe, OutputPipe)  # noqa: S101 -- nothing else is registered
-            if not child.read(pipe):
-                self._selector.unregister(pipe)
-        for child in self._children.values():
-            child.ended()
-
     def _add(self, child: Child) -> None:
-        self._children[child.name] = child
-        for pipe in child.pipes:
-            self._selector.register(pipe, selectors.EVENT_READ, child)
-        self._tree.add(child.pid, child.name)
+        self._children.add(child)
         self._folder.write_processes(self._tree.roots())
-
-    def _close(self, child: Child) -> None:
-        for pipe in child.pipes:
-            with suppress(KeyError):
-                self._selector.unregister(pipe)
-        child.close()
 
     def _finish(self) -> None:
         """Leaves nothing behind, and says so."""
-        self._tree.kill()
-        for child in self._children.values():
-            self._close(child)
+        self._children.close()
+        for metrics in self._metrics:
+            metrics.stop()
         for replica in self._replicas:
             if replica.temporary:
                 shutil.rmtree(replica.temporary, ignore_errors=True)
@@ -307,7 +299,9 @@ def main() -> None:
     os.umask(0o077)
     adopt_orphans()
     folder = AttemptFolder(Path(path))
-    Supervisor(folder, folder.read_plan()).run()
+    plan = folder.read_plan()
+    if plan is not None:
+        Supervisor(folder, plan).run()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ own, without what it requires: that belongs to the environment.
 """
 
 import hashlib
-import json
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from tensordeck.errors import InvalidArgument
+from tensordeck.jobs.process import cache
 from tensordeck.jobs.process.plan import EnvironmentPlan
 
-COMPLETE = "complete.json"
 _CHUNK = 1 << 20
 
 
@@ -54,12 +53,9 @@ def folder_of(environments: Path, plan: EnvironmentPlan, package: Path) -> Path:
 
 
 def installed(folder: Path) -> UserPackage | None:
-    """The package in a folder; None if its installation was not finished."""
-    try:
-        requirements = json.loads((folder / COMPLETE).read_text())
-    except FileNotFoundError:
-        return None
-    return UserPackage(folder / "site", tuple(requirements))
+    """The package in a folder, which this process uses from now on; None if there is none."""
+    requirements = cache.use(folder)
+    return None if requirements is None else UserPackage(folder / "site", tuple(requirements))
 
 
 def _members(package: Path) -> Iterator[tuple[str, bytes]]:
@@ -87,4 +83,4 @@ def _digest(file: IO[bytes]) -> bytes:
     return digest.digest()
 
 
-__all__ = ["COMPLETE", "UserPackage", "folder_of", "installed"]
+__all__ = ["UserPackage", "folder_of", "installed"]
