@@ -1,14 +1,15 @@
 """Staging between a real object store and a job's folder."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tensordeck.access import Caller, open_access
-from tensordeck.errors import FailedPrecondition, InvalidArgument, NotFound
+from tensordeck.access import Access, Caller, open_access
+from tensordeck.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from tensordeck.jobs.staging import Staging
 from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_listing import walk
@@ -400,3 +401,50 @@ def test_the_default_bucket_is_made(place):
 
     bucket = place.storage.buckets.get("my-project-staging")
     assert (bucket.project, bucket.location) == ("my-project", "US-CENTRAL1")
+
+
+def test_leaving_uploads_nothing_and_another_goes_on(place):
+    staging = place.staging()
+    staging.start(period_seconds=3600)
+    save(staging.root / BUCKET / "model", b"x")
+
+    staging.leave()
+
+    assert place.objects() == {}
+    assert place.staging().stop().objects == 1
+
+
+def test_a_full_disk_is_told_before_anything_comes_down(place, monkeypatch):
+    place.put("large", b"0123456789")
+    staging = place.staging()
+    usage = shutil.disk_usage(place.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=9))
+
+    with pytest.raises(FailedPrecondition, match="10 bytes"):
+        staging.down(f"gs://{BUCKET}/large")
+    assert not staging.path_of(f"gs://{BUCKET}/large").exists()
+
+
+def test_a_caller_without_rights_gets_nothing(place, tmp_path):
+    class Closed(Access):
+        def authenticate(self, authorization):
+            raise NotImplementedError
+
+        def authenticate_cookie(self, cookie):
+            raise NotImplementedError
+
+        def check(self, caller, permission, resource):
+            raise PermissionDenied(f"{caller.principal} lacks {permission} on {resource}.")
+
+    place.put("a/package.tar.gz", b"x")
+    place.access = Closed()
+    staging = place.staging()
+    save(staging.root / BUCKET / "new", b"x")
+
+    with pytest.raises(PermissionDenied):
+        staging.fetch([f"gs://{BUCKET}/a/package.tar.gz"], tmp_path / "packages")
+    with pytest.raises(PermissionDenied):
+        staging.down(f"gs://{BUCKET}/a")
+    with pytest.raises(PermissionDenied):
+        staging.ensure_bucket("gs://another-bucket", "p")
+    assert list(staging.up().failed) == [f"gs://{BUCKET}/new"]

@@ -5,81 +5,27 @@ as `/gcs/BUCKET/OBJECT` is in the managed service. Objects that the job needs ar
 before it starts; files that it writes go up while it runs and at its end.
 """
 
-import contextlib
-import errno
 import logging
-import mimetypes
-import os
-import secrets
-import shutil
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from io import FileIO
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tensordeck import confined
 from tensordeck.access import Access, Caller
-from tensordeck.confined import Found
-from tensordeck.errors import (
-    Aborted,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    ResourceExhausted,
-    TensordeckError,
-    Unavailable,
-)
-from tensordeck.jobs.file_changes import FileChanges, Mark, mark_of
+from tensordeck.errors import InvalidArgument
+from tensordeck.jobs.callers_storage import CallersStorage
+from tensordeck.jobs.downloads import bring, fetch, is_file_name
+from tensordeck.jobs.file_changes import FileChanges
+from tensordeck.jobs.uploads import Uploaded, Uploads
 from tensordeck.services.storage import StorageService
-from tensordeck.services.storage_attributes import Attributes
-from tensordeck.services.storage_listing import walk
-from tensordeck.services.storage_names import (
-    object_name,
-    resource_name,
-    split_uri,
-    validate_bucket,
-    validate_object,
-)
-from tensordeck.store.resources import StoredObject
+from tensordeck.services.storage_names import split_uri
 
 __all__ = ["Staging", "Uploaded"]
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 8
-"""Files under way together: each waits for its commit, and those under way share one."""
-
-_CHUNK: Final = 1 << 20
-_LONGEST_NAME: Final = 255
-_READS_OF_A_RESTLESS_FILE: Final = 3
 _PAUSE: Final = 1.0
-_PASSING: Final = (Unavailable, ResourceExhausted, Aborted)
-
-
-@dataclass(slots=True)
-class Uploaded:
-    """What one pass over the folder did.
-
-    Attributes:
-        objects: How many were written.
-        bytes: Their size together.
-        failed: Why a file could not be uploaded, by its `gs://` URI.
-        passing: Whether one of the reasons may pass by itself.
-    """
-
-    objects: int = 0
-    bytes: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    passing: bool = False
-
-
-class _StillWritten(Exception):  # noqa: N818 -- a state of the file, not a fault
-    """A file changed while it was read."""
 
 
 class Staging:
@@ -112,11 +58,13 @@ class Staging:
             warn: Takes one sentence for the job's log; called from any thread.
         """
         self.root = folder / "gcs"
-        self._storage = storage
-        self._access = access
-        self._caller = caller
+        self._storage = CallersStorage(storage, access, caller)
         self._drafts = folder / "gcs.drafts"
         self._changes = FileChanges(self.root, folder / "gcs.json")
+        self._interrupt = threading.Event()
+        self._uploads = Uploads(
+            self._storage, self.root, self._changes, self._warn_once, self._interrupt
+        )
         self._warn = warn
         self._warned: set[str] = set()
         self._pass = threading.Lock()
@@ -131,10 +79,10 @@ class Staging:
         """
         bucket, name = split_uri(uri)
         parts = name.rstrip("/").split("/") if name else []
-        if not all(map(_is_file_name, parts)):
+        if not all(map(is_file_name, parts)):
             raise InvalidArgument(
                 f"{uri} can't be a local path: choose one without empty parts, `.` and `..`, "
-                f"and with at most {_LONGEST_NAME} bytes between two slashes."
+                "and with at most 255 bytes between two slashes."
             )
         return self.root.joinpath(bucket, *parts)
 
@@ -155,12 +103,7 @@ class Staging:
             InvalidArgument: If it is no such URI.
             PermissionDenied: If it is missing and the caller may not make it.
         """
-        bucket, _ = split_uri(uri)
-        try:
-            self._storage.buckets.get(bucket)
-        except NotFound:
-            self._access.check(self._caller, "storage.buckets.create", f"projects/{project}")
-            self._storage.create_bucket(bucket, project, location)
+        self._storage.ensure_bucket(split_uri(uri)[0], project, location)
 
     def fetch(self, uris: Sequence[str], folder: Path) -> list[Path]:
         """Downloads single objects, packages for instance, each under its own file name.
@@ -178,27 +121,10 @@ class Staging:
             PermissionDenied: If the caller may not read one.
             FailedPrecondition: If the disk is full or the folder can't be written.
         """
-        paths = []
-        for index, uri in enumerate(uris):
-            bucket, name = split_uri(uri)
-            last = name.rpartition("/")[2]
-            if not _is_file_name(last):
-                raise InvalidArgument(f"{uri} does not name a file.")
-            path = folder / str(index) / last
-            with _as_precondition(f"{uri} can't be downloaded to {folder}"):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    try:
-                        file.writelines(self._open(bucket, name))
-                    except NotFound as error:
-                        raise NotFound(
-                            f"{uri} does not exist. Upload it, or correct the job's spec."
-                        ) from error
-            paths.append(path)
-        return paths
+        return fetch(self._storage, uris, folder)
 
     def down(self, uri: str) -> int:
-        """Brings the object of a URI, or all below it, to their local places.
+        """Brings the object of a URI, and all below it, to their local places.
 
         A local file that has changed since it was brought or taken stays as it is.
 
@@ -211,21 +137,12 @@ class Staging:
         Raises:
             InvalidArgument: If it is no such URI.
             PermissionDenied: If the caller may not read there.
-            FailedPrecondition: If the disk has no room for them.
+            FailedPrecondition: If the disk has no room for them, or can't be written.
         """
-        bucket, name = split_uri(uri)
-        self._access.check(self._caller, "storage.objects.list", resource_name(bucket))
-        rows = list(self._below(bucket, name))
-        size, free = sum(row.size for row in rows), shutil.disk_usage(self.root.parent).free
-        if size > free:
-            raise FailedPrecondition(
-                f"The objects below {uri} have {size:,} bytes, but the job's disk has {free:,} "
-                "left. Free some, or point the job at a smaller folder."
+        with self._pass:
+            count = bring(
+                self._storage, uri, self.root, self._drafts, self._changes, self._warn_once
             )
-        self._drafts.mkdir(exist_ok=True)
-        self.root.mkdir(exist_ok=True)
-        with self._pass, ThreadPoolExecutor(_AT_ONCE) as pool:
-            count = sum(pool.map(self._bring, rows))
             self._changes.save()
         return count
 
@@ -242,26 +159,8 @@ class Staging:
             What was done. A file that failed is tried again the next time; the job's log has a
             warning.
         """
-        done = Uploaded()
-        with self._pass, ThreadPoolExecutor(_AT_ONCE) as pool:
-            changed = self._changes.changed(settled_only=settled_only)
-            uploads = [(found, pool.submit(self._upload, found)) for found in changed]
-            for found, future in uploads:
-                try:
-                    size = future.result()
-                except InvalidArgument as error:  # no object can have that name
-                    self._warn_once(f"{_shown(found.name)} was not uploaded: {error.message}")
-                except TensordeckError as error:
-                    self._fail(done, found, error.message, passing=isinstance(error, _PASSING))
-                except OSError as error:
-                    self._fail(done, found, error.strerror or str(error), passing=False)
-                except _StillWritten:
-                    if not settled_only:
-                        self._fail(done, found, "it is still being written.", passing=True)
-                else:
-                    if size is not None:
-                        done.objects += 1
-                        done.bytes += size
+        with self._pass:
+            done = self._uploads.run(settled_only=settled_only)
             if done.objects:
                 self._changes.save()
         return done
@@ -287,9 +186,7 @@ class Staging:
         Returns:
             What was done, with what could not be uploaded in `failed`.
         """
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._end()
         deadline = time.monotonic() + patience_seconds
         done = self.up()
         while done.passing and time.monotonic() < deadline:
@@ -300,6 +197,16 @@ class Staging:
             done = again
         return done
 
+    def leave(self) -> None:
+        """Ends it at once, without a last upload: another Staging in this folder will go on."""
+        self._interrupt.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _repeat(self, period_seconds: float) -> None:
         while not self._stop.wait(period_seconds):
             try:
@@ -307,118 +214,7 @@ class Staging:
             except Exception:
                 log.exception("Uploading from %s failed", self.root)
 
-    def _below(self, bucket: str, name: str) -> Iterator[StoredObject]:
-        """The object of a name, and those below it."""
-        with contextlib.suppress(NotFound):
-            if name and not name.endswith("/"):
-                with contextlib.suppress(NotFound):
-                    yield self._storage.objects.get(bucket, name)
-                name += "/"
-            yield from walk(self._storage.store, bucket, name)
-
-    def _open(self, bucket: str, name: str) -> Iterator[bytes]:
-        self._access.check(self._caller, "storage.objects.get", resource_name(bucket, name))
-        return self._storage.read_object(bucket, name)
-
-    def _bring(self, row: StoredObject) -> bool:
-        """Brings an object to its place; returns whether it had to."""
-        if row.name.endswith("/"):  # what the web console leaves to stand for an empty folder
-            return False
-        bucket, name = row.name.partition("/")[0], object_name(row)
-        draft = self._drafts / secrets.token_hex(8)
-        try:
-            with confined.open_parent(self.root, row.name, make=True) as (folder, last):
-                there = _mark_there(folder, last)
-                if there is not None and not self._changes.is_known(row.name, there):
-                    return False
-                with draft.open("wb") as file:
-                    file.writelines(self._open(bucket, name))
-                os.utime(draft, ns=(row.update_time * 1000,) * 2)
-                os.replace(draft, last, dst_dir_fd=folder)
-                if (mark := _mark_there(folder, last)) is not None:
-                    self._changes.bring(row.name, mark)
-        except NotFound:  # deleted since it was listed
-            return False
-        except OSError as error:
-            self._warn_once(
-                f"gs://{row.name} was not brought to the job: {error.strerror or error}."
-            )
-            return False
-        finally:
-            draft.unlink(missing_ok=True)
-        return True
-
-    def _upload(self, found: Found) -> int | None:
-        """Uploads a file; returns its size, or None if it is gone."""
-        bucket, _, name = found.name.partition("/")
-        if not name:
-            return None  # beside the buckets
-        validate_bucket(bucket)
-        validate_object(name)
-        self._access.check(self._caller, "storage.objects.create", resource_name(bucket, name))
-        kind = mimetypes.guess_type(name)[0] or ""
-        for attempt in range(1, _READS_OF_A_RESTLESS_FILE + 1):
-            began = time.monotonic()
-            try:
-                descriptor = confined.open_for_reading(self.root, found.target)
-            except FileNotFoundError:
-                return None
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                mark = mark_of(os.fstat(descriptor))
-                try:
-                    self._storage.objects.write(
-                        bucket, name, _unchanging(file, mark), Attributes(content_type=kind)
-                    )
-                except _StillWritten:
-                    if attempt == _READS_OF_A_RESTLESS_FILE:
-                        raise
-                    continue
-            self._changes.take(found.name, mark, time.monotonic() - began)
-            return mark[0]
-        raise AssertionError("the last attempt returns or raises")
-
-    def _fail(self, done: Uploaded, found: Found, reason: str, *, passing: bool) -> None:
-        uri = _shown(found.name)
-        done.failed[uri] = reason
-        done.passing |= passing
-        self._warn_once(f"{uri} was not uploaded: {reason}")
-
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
             self._warn(text)
-
-
-def _unchanging(file: FileIO, mark: Mark) -> Iterator[bytes]:
-    """The bytes of a file that must stay as it is until the last one was read."""
-    while chunk := file.read(_CHUNK):
-        yield chunk
-    if mark_of(os.fstat(file.fileno())) != mark:
-        raise _StillWritten
-
-
-def _shown(name: str) -> str:
-    """A file's URI, for people to read."""
-    return f"gs://{os.fsencode(name).decode('utf-8', 'replace')}"
-
-
-def _mark_there(folder: int, name: str) -> Mark | None:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return mark_of(found)
-
-
-def _is_file_name(part: str) -> bool:
-    return part not in ("", ".", "..") and len(part.encode()) <= _LONGEST_NAME
-
-
-@contextlib.contextmanager
-def _as_precondition(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FailedPrecondition(f"{what}: {error.strerror or error}.") from error
