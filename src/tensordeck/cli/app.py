@@ -9,6 +9,7 @@ import typer
 from tensordeck.cli import (
     env_command,
     exec_command,
+    jobs_command,
     keys,
     open_command,
     serve_command,
@@ -70,6 +71,7 @@ application.command("env", help=env_command.SUMMARY, context_settings=_AS_GIVEN)
 application.command("open")(open_command.open_resource)
 application.command("upload")(transfer.upload)
 application.command("export")(transfer.export)
+application.add_typer(jobs_command.application, name="jobs")
 application.command("sign-in")(sign_in.sign_in)
 application.add_typer(keys.application, name="keys")
 

@@ -10,6 +10,7 @@ import typer
 
 from tensordeck.cli.opened_store import opened_access
 from tensordeck.cli.settings_options import DatabaseUrl, DataDir
+from tensordeck.cli.text_table import aligned
 from tensordeck.errors import FailedPrecondition
 
 __all__ = ["application"]
@@ -85,11 +86,7 @@ def list_keys(
         print(json.dumps(rows, indent=2))
         return
     table = [["ID", "KIND", "EMAIL", "CREATED", "STATE"], *(list(row.values()) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    print("\n".join(aligned(table)))
 
 
 @application.command("revoke")

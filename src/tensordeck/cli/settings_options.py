@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["CaFile", "CredentialsFile", "DataDir", "DatabaseUrl", "Port", "Url"]
+from tensordeck.cli.endpoint import locate, require_answer
+from tensordeck.redirect.endpoint import Endpoint
+
+__all__ = [
+    "CaFile",
+    "CredentialsFile",
+    "DataDir",
+    "DatabaseUrl",
+    "Port",
+    "Url",
+    "endpoint_of",
+]
 
 DataDir = Annotated[
     Path | None,
@@ -51,3 +62,22 @@ CaFile = Annotated[
         help="PEM bundle that its certificate is checked against.",
     ),
 ]
+
+
+def endpoint_of(
+    data_dir: Path | None,
+    port: int | None,
+    url: str | None,
+    credentials: Path | None,
+    ca: Path | None,
+) -> Endpoint:
+    """The server that options mean; it answers. Raises as `locate` and `require_answer`."""
+    endpoint = locate(
+        data_dir=str(data_dir) if data_dir else None,
+        port=port,
+        url=url,
+        credentials=str(credentials) if credentials else None,
+        ca=str(ca) if ca else None,
+    )
+    require_answer(endpoint)
+    return endpoint

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensordeck.cli.endpoint import locate, require_answer
-from tensordeck.cli.settings_options import CaFile, CredentialsFile, DataDir, Port, Url
+from tensordeck.cli.settings_options import (
+    CaFile,
+    CredentialsFile,
+    DataDir,
+    Port,
+    Url,
+    endpoint_of,
+)
 from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.redirect.endpoint import Endpoint
 
@@ -58,7 +64,7 @@ def upload(
 
     Each folder with event files becomes a run. A second upload sends only what is new.
     """
-    endpoint = _endpoint(data_dir, port, url, credentials, ca)
+    endpoint = endpoint_of(data_dir, port, url, credentials, ca)
     from tensordeck.ingest import uploader
 
     target = _target(endpoint, _instance_name(endpoint, tensorboard))
@@ -101,7 +107,7 @@ def export(
     Every point is written, at full precision. Parquet needs the extra `tensordeck[parquet]`.
     """
     chosen = table_format or _format_of(output)
-    endpoint = _endpoint(data_dir, port, url, credentials, ca)
+    endpoint = endpoint_of(data_dir, port, url, credentials, ca)
     from tensordeck.ingest import export as table_export
 
     to_stdout = str(output) == "-"
@@ -123,24 +129,6 @@ def _format_of(output: Path) -> TableFormat:
         raise InvalidArgument(
             f"{output} does not say what to write; add --format parquet, csv or jsonl."
         ) from error
-
-
-def _endpoint(
-    data_dir: Path | None,
-    port: int | None,
-    url: str | None,
-    credentials: Path | None,
-    ca: Path | None,
-) -> Endpoint:
-    endpoint = locate(
-        data_dir=str(data_dir) if data_dir else None,
-        port=port,
-        url=url,
-        credentials=str(credentials) if credentials else None,
-        ca=str(ca) if ca else None,
-    )
-    require_answer(endpoint)
-    return endpoint
 
 
 def _target(endpoint: Endpoint, tensorboard: str = "") -> "Target":

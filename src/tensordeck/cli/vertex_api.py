@@ -1,10 +1,11 @@
-"""A small REST client of our API, for the built-in gcloud commands."""
+"""A small REST client of our API, for the commands that read and change resources."""
 
 import json
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tensordeck.errors import TensordeckError, Unavailable
@@ -16,8 +17,20 @@ __all__ = ["ApiError", "VertexApi"]
 TIMEOUT_SECONDS: Final = 60
 
 
+_AWAY: Final = (502, 503, 504)
+"""HTTP statuses of a server that stops or starts, or of a proxy before one."""
+
+
 class ApiError(TensordeckError):
-    """The API refused: the message is `STATUS: text`, as gcloud prints it."""
+    """The API refused: the message is `STATUS: text`, as gcloud prints it.
+
+    Attributes:
+        code: The HTTP status.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class VertexApi:
@@ -25,7 +38,7 @@ class VertexApi:
 
     Args:
         endpoint: The server.
-        version: `v1` or `v1beta1`.
+        version: The path's first part: `v1` or `v1beta1`; `v2` of Cloud Logging.
 
     Raises:
         InvalidArgument: If the credentials file is of no use.
@@ -47,7 +60,7 @@ class VertexApi:
 
         Raises:
             ApiError: If the API refuses.
-            Unavailable: If it can't be reached.
+            Unavailable: If it can't be reached, or takes no calls now.
         """
         url = self._base + urllib.parse.quote(name, safe="/:")
         if query:
@@ -60,9 +73,37 @@ class VertexApi:
             with self._http.open(request, timeout=TIMEOUT_SECONDS) as reply:
                 return dict(json.load(reply))
         except urllib.error.HTTPError as error:
-            raise ApiError(_refusal(error)) from error
+            text = _refusal(error)
+            raise (
+                Unavailable(text) if error.code in _AWAY else ApiError(text, error.code)
+            ) from error
         except (OSError, ValueError, TypeError) as error:
             raise Unavailable(f"{self._base} does not answer: {error}") from error
+
+    def items(
+        self, name: str, field: str, query: dict[str, Any], limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the items of a list, page after page.
+
+        Args:
+            name: The path, e.g. `projects/p/locations/l/customJobs`.
+            field: The field of the replies that holds them, e.g. `customJobs`.
+            query: Filter, order, page size.
+            limit: How many at most.
+
+        Raises:
+            ApiError: If the API refuses.
+            Unavailable: If it can't be reached, or takes no calls now.
+        """
+        token, count = "", 0
+        while limit is None or count < limit:
+            reply = self.call("GET", name, {**query, "pageToken": token} if token else query)
+            for item in reply.get(field, [])[: None if limit is None else limit - count]:
+                count += 1
+                yield item
+            token = reply.get("nextPageToken", "")
+            if not token:
+                return
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
