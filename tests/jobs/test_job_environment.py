@@ -149,13 +149,18 @@ def test_replicas_of_all_pools_find_each_other(tmp_path):
     assert len({(r.env["MASTER_ADDR"], r.env["MASTER_PORT"]) for r in replicas}) == 1
 
 
-def test_the_addresses_can_be_listened_at(tmp_path):
+def test_every_port_is_free_and_only_one_s(tmp_path):
     replicas = planned(tmp_path, pool(), pool())
 
-    for hosts in json.loads(replicas[0].env["CLUSTER_SPEC"])["cluster"].values():
-        host, _, port = hosts[0].rpartition(":")
+    hosts = json.loads(replicas[0].env["CLUSTER_SPEC"])["cluster"].values()
+    ports = [host.rpartition(":")[2] for (host,) in hosts]
+    for replica in replicas:
+        ports += [replica.env["AIP_TF_PROFILER_PORT"], replica.env["AIP_HTTP_HANDLER_PORT"]]
+    ports.append(replicas[0].env["MASTER_PORT"])
+    assert len(set(ports)) == 7
+    for port in ports:
         with socket.socket() as listening:
-            listening.bind((host, int(port)))
+            listening.bind(("127.0.0.1", int(port)))
 
 
 def test_a_job_of_one_replica_has_no_cluster_for_tensorflow(tmp_path):

@@ -139,6 +139,8 @@ class Attempt:
         """
         if self._watch is not None:
             self._watch.stop(seconds)
+        if self._staging is not None:
+            self._staging.leave(seconds)
 
     def finish(self) -> dict[str, str]:
         """Brings everything that the job has left to its place; its key counts no more.

@@ -1,4 +1,7 @@
-"""How the replicas of a job find each other: `CLUSTER_SPEC`, `TF_CONFIG` and PyTorch's variables.
+"""The ports of a job's replicas, and the variables by which programs learn of them.
+
+`CLUSTER_SPEC`, `TF_CONFIG` and PyTorch's variables say how the replicas find each other; two more
+say where the client's profiler is to listen, which gives up without them.
 
 Formats: https://cloud.google.com/vertex-ai/docs/training/distributed-training and
 https://www.tensorflow.org/guide/distributed_training#setting_up_tf_config_environment_variable.
@@ -24,10 +27,13 @@ class Cluster:
     Attributes:
         pools: `host:port` of each replica, by worker pool; an unused pool is empty.
         master: `host:port` where PyTorch's processes meet.
+        profilers: Two more ports for each replica, by worker pool: TensorFlow's profiler, and the
+            server that hands its profiles out.
     """
 
     pools: tuple[tuple[str, ...], ...]
     master: str
+    profilers: tuple[tuple[tuple[str, str], ...], ...]
 
     @classmethod
     def on_this_host(cls, replica_counts: Sequence[int]) -> Self:
@@ -38,14 +44,17 @@ class Cluster:
         """
         with contextlib.ExitStack() as stack:
 
-            def address() -> str:
+            def port() -> str:
                 # All are held until the last is found, so that no two are the same.
                 probe = stack.enter_context(socket.socket())
                 probe.bind(("127.0.0.1", 0))
-                return f"127.0.0.1:{probe.getsockname()[1]}"
+                return str(probe.getsockname()[1])
 
-            pools = tuple(tuple(address() for _ in range(count)) for count in replica_counts)
-            return cls(pools, address())
+            return cls(
+                tuple(tuple(f"127.0.0.1:{port()}" for _ in range(n)) for n in replica_counts),
+                f"127.0.0.1:{port()}",
+                tuple(tuple((port(), port()) for _ in range(n)) for n in replica_counts),
+            )
 
     @property
     def size(self) -> int:
@@ -61,6 +70,7 @@ class Cluster:
             job_spec: The CustomJobSpec as proto3 JSON; both formats have it inside.
         """
         host, _, port = self.master.rpartition(":")
+        profiler, handler = self.profilers[pool][index]
         variables = {
             "CLUSTER_SPEC": json.dumps(
                 {
@@ -78,6 +88,8 @@ class Cluster:
             "MASTER_PORT": port,
             "WORLD_SIZE": str(self.size),
             "RANK": str(sum(map(len, self.pools[:pool])) + index),
+            "AIP_TF_PROFILER_PORT": profiler,
+            "AIP_HTTP_HANDLER_PORT": handler,
         }
         if self.size > 1:  # with one replica TensorFlow needs none, and would open a server for it
             variables["TF_CONFIG"] = json.dumps(
