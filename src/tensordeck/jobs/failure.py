@@ -1,6 +1,5 @@
 """The text of a failed job's error, for people."""
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,14 +21,7 @@ def last_lines(logs: Path, replica: str) -> list[str]:
         logs: The attempt's `logs` folder.
         replica: E.g. `workerpool0-0`.
     """
-    lines: deque[str] = deque(maxlen=_LINES)
-    cursor = ""
-    while True:
-        page = job_log.read(logs, cursor)
-        if not page.lines:
-            return list(lines)
-        lines.extend(line.text for line in page.lines if line.replica == replica)
-        cursor = page.cursor
+    return [line.text for line in job_log.last(logs, replica, _LINES)]
 
 
 def failure_message(job_id: str, replica: ReplicaStatus, lines: Sequence[str]) -> str:

@@ -118,14 +118,17 @@ class LogWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, text: str, severity: Severity = Severity.INFO) -> None:
+    def append(
+        self, text: str, severity: Severity = Severity.INFO, time_ns: int | None = None
+    ) -> None:
         r"""Adds lines, all of this moment.
 
         Args:
             text: One line or several, separated by `\n`; no other control characters.
             severity: Of all of them.
+            time_ns: When they were written, in nanoseconds since 1970; None for now.
         """
-        self._last_ns = max(time.time_ns(), self._last_ns)
+        self._last_ns = max(time_ns or time.time_ns(), self._last_ns)
         if self._lost_lines:
             text = f"[{self._lost_lines} lines could not be written: the disk was full]\n{text}"
         begin = f"{self._last_ns} {severity} "
@@ -205,6 +208,28 @@ def read(folder: Path, after: str = "", limit: int = 1000, *, since_ns: int = 0)
     return Page(lines, ",".join(f"{replica}:{place}" for replica, place in sorted(places.items())))
 
 
+def last(folder: Path, replica: str, count: int) -> list[Line]:
+    """Reads the last lines of one stream, however long it is.
+
+    Args:
+        folder: The attempt's `logs`; need not exist yet.
+        replica: The stream.
+        count: At most so many lines.
+    """
+    found: list[Line] = []
+    for segment in reversed(_segments(folder, replica)):
+        if len(found) >= count:
+            break
+        try:
+            size = segment.path.stat().st_size
+            with segment.path.open("rb") as file:
+                wanted = count - len(found)
+                found[:0] = _tail_of(file, segment, size, wanted)
+        except FileNotFoundError:  # dropped since we looked
+            break
+    return found[-count:] if count else []
+
+
 def replicas(folder: Path) -> list[str]:
     """The names of the streams that there are."""
     return sorted({segment.replica for segment in _segments(folder)})
@@ -273,6 +298,28 @@ def _lines_of(file: IO[bytes], segment: _Segment, position: int) -> Iterator[tup
                 yield line, position
 
 
+def _tail_of(file: IO[bytes], segment: _Segment, size: int, count: int) -> list[Line]:
+    """Reads the last lines of a segment, from larger and larger parts of its end."""
+    length = BLOCK_BYTES
+    while True:
+        begin = max(0, size - length)
+        file.seek(begin)
+        data = file.read(size - begin)
+        if begin:  # what comes before the first newline is half a line
+            skipped = data.find(b"\n") + 1
+            begin, data = begin + skipped, data[skipped:]
+        if begin == 0 or data.count(b"\n") >= count:
+            break
+        length *= 4
+    lines, position = [], segment.start + begin
+    for raw in data.split(b"\n")[:-1]:
+        line = _parsed(raw, segment.replica, position)
+        position += len(raw) + 1
+        if line is not None:
+            lines.append(line)
+    return lines[-count:]
+
+
 def _parsed(raw: bytes, replica: str, position: int) -> Line | None:
     """Reads a line; None for one that a full disk cut before its text."""
     time_ns, _, rest = raw.partition(b" ")
@@ -311,4 +358,4 @@ def _gap(segment: _Segment, position: int) -> Line:
     )
 
 
-__all__ = ["SERVICE", "Line", "LogWriter", "Page", "Severity", "read", "replicas"]
+__all__ = ["SERVICE", "Line", "LogWriter", "Page", "Severity", "last", "read", "replicas"]
