@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 
 import pytest
 
@@ -306,6 +307,28 @@ class TestLineage:
         assert {a.name for a in got.artifacts} == {graph["data"], graph["model"]}
         assert [e.name for e in got.executions] == [graph["train"]]
 
+    def test_events_keep_their_time_and_the_labels_of_the_first(self, api):
+        train, data, model = execution(api, "t"), artifact(api, "d"), artifact(api, "m")
+        before = time.time()
+        for label in ("one", "two"):
+            api(
+                "AddExecutionEvents",
+                execution=train,
+                events=[
+                    {"artifact": data, "type_": 1, "labels": {"role": label}},
+                    {"artifact": model, "type_": 2, "labels": {"step": label}},
+                ],
+            )
+        by_execution = api("QueryExecutionInputsAndOutputs", execution=train).events
+        by_artifact = api("QueryArtifactLineageSubgraph", artifact=data).events
+        assert by_execution == by_artifact
+        assert {e.artifact: dict(e.labels) for e in by_execution} == {
+            data: {"role": "one"},
+            model: {"step": "one"},
+        }
+        for event in by_execution:
+            assert int(before) <= event.event_time.seconds <= time.time()
+
     def test_a_contexts_graph_holds_its_members(self, api, graph):
         mine = context(api).name
         members = {
@@ -357,6 +380,7 @@ class TestLineage:
             ({"type_": 0}, "type"),
             ({"type_": 1, "artifact": "nonsense"}, "artifact"),
             ({"type_": 1, "execution": "another"}, "execution"),
+            ({"type_": 1, "labels": {"A": "b"}}, "labels"),
         ],
     )
     def test_bad_events(self, api, graph, event, named):

@@ -46,7 +46,7 @@ def test_a_link_is_found_from_both_ends(
 ) -> None:
     nodes.add_links(kind, source, [target])
 
-    link = [(source, target)]
+    link = [(source, target, {})]
     assert nodes.links(kind, source=source) == link
     assert nodes.links(kind, target=target) == link
     assert nodes.links(kind, source=source, target=target) == link
@@ -59,17 +59,21 @@ def test_a_link_is_found_from_both_ends(
 def test_members_of_both_kinds_are_added_together(nodes: Catalog) -> None:
     nodes.add_links("member", A, [EXECUTION, ARTIFACT, ARTIFACT])
 
-    assert sorted(nodes.links("member", source=A)) == [(A, ARTIFACT), (A, EXECUTION)]
+    assert sorted(nodes.links("member", source=A), key=lambda link: link.target) == [
+        (A, ARTIFACT, {}),
+        (A, EXECUTION, {}),
+    ]
 
 
 def test_a_link_that_exists_stays(nodes: Catalog) -> None:
-    nodes.add_links("child", A, [B])
-    nodes.add_links("child", A, [B, C])
+    nodes.add_links("child", A, [B], {"time": 1, "labels": {"a": "b"}})
+    nodes.add_links("child", A, [B, C], {"time": 2})
 
-    assert nodes.links("child", source=A) == [(A, B), (A, C)]
+    kept = (A, B, {"time": 1, "labels": {"a": "b"}})
+    assert nodes.links("child", source=A) == [kept, (A, C, {"time": 2})]
     nodes.remove_links("child", A, [C, f"{STORE}/contexts/none"])
     nodes.remove_links("child", f"{STORE}/contexts/none", [B])
-    assert nodes.links("child", source=A) == [(A, B)]
+    assert nodes.links("child", source=A) == [kept]
 
 
 def test_a_context_knows_its_parents(nodes: Catalog) -> None:
@@ -136,7 +140,7 @@ def test_many_links_at_once(nodes: Catalog) -> None:
 
     nodes.add_links("member", A, names)
 
-    assert [target for _, target in nodes.links("member", source=A)] == names
+    assert [link.target for link in nodes.links("member", source=A)] == names
     nodes.remove_links("member", A, names)
     assert nodes.links("member", source=A) == []
 

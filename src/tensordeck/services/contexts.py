@@ -75,7 +75,7 @@ class Contexts(MetadataNodes):
         )
         self._check_no_circle(str(context), children)
         for child in children:
-            parents = {source for source, _ in self._catalog.links("child", target=child)}
+            parents = {link.source for link in self._catalog.links("child", target=child)}
             if len(parents | {str(context)}) > _MAX_PARENTS:
                 raise InvalidArgument(
                     f"`child_contexts`: {child} would have more than {_MAX_PARENTS} parents."
@@ -102,10 +102,10 @@ class Contexts(MetadataNodes):
         seen = {context}
         above = [context]
         while above:
-            for source, _ in self._catalog.links("child", target=above.pop()):
-                if source not in seen:
-                    seen.add(source)
-                    above.append(source)
+            for link in self._catalog.links("child", target=above.pop()):
+                if link.source not in seen:
+                    seen.add(link.source)
+                    above.append(link.source)
         for child in children:
             if child in seen:
                 raise InvalidArgument(

@@ -1,9 +1,11 @@
 """Metadata executions and their events: which artifacts went in and which came out."""
 
+import time
 from typing import Any, Final
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument
+from tensordeck.services import rules
 from tensordeck.services.call import Call
 from tensordeck.services.metadata_nodes import ARTIFACTS, EXECUTIONS, MetadataNodes
 from tensordeck.store.resources import Execution
@@ -40,14 +42,11 @@ class Executions(MetadataNodes):
         return self._purge(EXECUTIONS, request)
 
     def add_execution_events(self, request: Any, _call: Call) -> Any:
-        """Notes artifacts as inputs or outputs of an execution; what is noted already is skipped.
-
-        An event's labels are not kept.
-        """
+        """Notes artifacts as inputs or outputs of an execution; what is noted stays as is."""
         execution = names.parse(request.execution, EXECUTIONS.pattern, "execution")
         self._catalog.get(Execution, str(execution))
-        inputs: list[str] = []
-        outputs: list[str] = []
+        inputs: list[tuple[str, dict[str, str]]] = []
+        outputs: dict[tuple[tuple[str, str], ...], list[str]] = {}
         for index, event in enumerate(request.events):
             field = f"events[{index}]."
             artifact = names.parse(event.artifact, ARTIFACTS.pattern, f"{field}artifact")
@@ -62,9 +61,17 @@ class Executions(MetadataNodes):
                 )
             if event.type_ not in (INPUT, OUTPUT):
                 raise InvalidArgument(f"`{field}type` must be INPUT or OUTPUT.")
-            (inputs if event.type_ == INPUT else outputs).append(str(artifact))
-        if outputs:
-            self._catalog.add_links("output", str(execution), outputs)
-        for artifact_name in inputs:
-            self._catalog.add_links("input", artifact_name, [str(execution)])
+            rules.check_labels(event.labels, f"{field}labels", {})
+            if event.type_ == INPUT:
+                inputs.append((str(artifact), dict(event.labels)))
+            else:
+                # What is labelled alike is written together.
+                outputs.setdefault(tuple(sorted(event.labels.items())), []).append(str(artifact))
+        now = time.time_ns() // 1000
+        for labels, artifacts in outputs.items():
+            note = {"time": now, "labels": dict(labels)}
+            self._catalog.add_links("output", str(execution), artifacts, note)
+        for artifact_name, input_labels in inputs:
+            note = {"time": now, "labels": input_labels}
+            self._catalog.add_links("input", artifact_name, [str(execution)], note)
         return protos.message("AddExecutionEventsResponse")()

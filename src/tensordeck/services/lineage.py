@@ -1,7 +1,7 @@
 """Lineage: artifacts and executions with the events that connect them."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tensordeck import names, protos
 from tensordeck.errors import FailedPrecondition, InvalidArgument
@@ -9,10 +9,27 @@ from tensordeck.filters import parse_filter
 from tensordeck.services.call import Call
 from tensordeck.services.executions import INPUT, OUTPUT
 from tensordeck.services.metadata_nodes import ARTIFACTS, CONTEXTS, EXECUTIONS, MetadataNodes
-from tensordeck.store.resources import Artifact, Context, Execution
+from tensordeck.services.times import set_micros
+from tensordeck.store.contract import Link
+from tensordeck.store.resources import Artifact, Context, Execution, Json
 
-Edge = tuple[str, str, int]
-"""Artifact, execution, and whether it is an INPUT or an OUTPUT."""
+
+class Edge(NamedTuple):
+    """An event.
+
+    Attributes:
+        artifact: Its artifact's full name.
+        execution: Its execution's.
+        kind: INPUT or OUTPUT.
+    """
+
+    artifact: str
+    execution: str
+    kind: int
+
+
+Edges = dict[Edge, Json]
+"""Events with the time (microseconds since the epoch) and the labels that were noted with them."""
 
 _LIMIT: Final = 1000
 
@@ -25,21 +42,21 @@ class Lineage(MetadataNodes):
         name = str(names.parse(request.execution, EXECUTIONS.pattern, "execution"))
         self._catalog.get(Execution, name)
         edges = self._edges_of_execution(name)
-        return self._subgraph({edge[0] for edge in edges}, {name}, edges)
+        return self._subgraph({edge.artifact for edge in edges}, {name}, edges)
 
     def query_context_lineage_subgraph(self, request: Any, _call: Call) -> Any:
         """Returns the artifacts and executions in a context, and the events between them."""
         name = str(names.parse(request.context, CONTEXTS.pattern, "context"))
         self._catalog.get(Context, name)
-        members = [target for _, target in self._catalog.links("member", source=name)]
+        members = [link.target for link in self._catalog.links("member", source=name)]
         artifacts = {member for member in members if "/artifacts/" in member}
         executions = {member for member in members if "/executions/" in member}
-        edges = [
-            edge
+        edges = {
+            edge: note
             for execution in executions
-            for edge in self._edges_of_execution(execution)
-            if edge[0] in artifacts
-        ]
+            for edge, note in self._edges_of_execution(execution).items()
+            if edge.artifact in artifacts
+        }
         return self._subgraph(artifacts, executions, edges)
 
     def query_artifact_lineage_subgraph(self, request: Any, _call: Call) -> Any:
@@ -56,16 +73,16 @@ class Lineage(MetadataNodes):
         artifacts, executions, edges = self._connected(str(start), request.max_hops or None)
         if tree is not None:
             artifacts &= {*self._names(ARTIFACTS, start.parent, tree)}
-            edges = {edge for edge in edges if edge[0] in artifacts}
+            edges = {edge: note for edge, note in edges.items() if edge.artifact in artifacts}
         return self._subgraph(artifacts, executions, edges)
 
-    def _connected(self, start: str, hops: int | None) -> tuple[set[str], set[str], set[Edge]]:
+    def _connected(self, start: str, hops: int | None) -> tuple[set[str], set[str], Edges]:
         """Walks from an artifact along events, breadth first."""
-        artifacts, executions, edges = {start}, set[str](), set[Edge]()
+        artifacts, executions, edges = {start}, set[str](), Edges()
         frontier = {start}
         distance = 0
         while frontier and (hops is None or distance < hops):
-            found: set[Edge] = set()
+            found: Edges = {}
             for node in frontier:
                 found.update(
                     self._edges_of_artifact(node)
@@ -73,44 +90,52 @@ class Lineage(MetadataNodes):
                     else self._edges_of_execution(node)
                 )
             edges |= found
-            reached = {edge[0] for edge in found} - artifacts
-            reached |= {edge[1] for edge in found} - executions
-            artifacts |= {edge[0] for edge in found}
-            executions |= {edge[1] for edge in found}
+            reached = {edge.artifact for edge in found} - artifacts
+            reached |= {edge.execution for edge in found} - executions
+            artifacts |= {edge.artifact for edge in found}
+            executions |= {edge.execution for edge in found}
             _check_limit(artifacts, executions, edges)
             frontier = reached
             distance += 1
         return artifacts, executions, edges
 
-    def _edges_of_execution(self, name: str) -> list[Edge]:
-        inputs = self._catalog.links("input", target=name)
-        outputs = self._catalog.links("output", source=name)
-        return [
-            *((artifact, name, INPUT) for artifact, _ in inputs),
-            *((artifact, name, OUTPUT) for _, artifact in outputs),
-        ]
+    def _edges_of_execution(self, name: str) -> Edges:
+        return _edges(
+            self._catalog.links("input", target=name), self._catalog.links("output", source=name)
+        )
 
-    def _edges_of_artifact(self, name: str) -> list[Edge]:
-        readers = self._catalog.links("input", source=name)
-        makers = self._catalog.links("output", target=name)
-        return [
-            *((name, execution, INPUT) for _, execution in readers),
-            *((name, execution, OUTPUT) for execution, _ in makers),
-        ]
+    def _edges_of_artifact(self, name: str) -> Edges:
+        return _edges(
+            self._catalog.links("input", source=name), self._catalog.links("output", target=name)
+        )
 
-    def _subgraph(self, artifacts: set[str], executions: set[str], edges: Iterable[Edge]) -> Any:
-        edges = sorted(edges)
+    def _subgraph(self, artifacts: set[str], executions: set[str], edges: Edges) -> Any:
         _check_limit(artifacts, executions, edges)
         found_artifacts = self._catalog.find_many(Artifact, sorted(artifacts))
         found_executions = self._catalog.find_many(Execution, sorted(executions))
         return protos.message("LineageSubgraph")(
             artifacts=[ARTIFACTS.message(record) for record in found_artifacts.values()],
             executions=[EXECUTIONS.message(record) for record in found_executions.values()],
-            events=[
-                {"artifact": artifact, "execution": execution, "type_": kind}
-                for artifact, execution, kind in edges
-            ],
+            events=[_event(edge, edges[edge]) for edge in sorted(edges)],
         )
+
+
+def _edges(inputs: Iterable[Link], outputs: Iterable[Link]) -> Edges:
+    return {Edge(link.source, link.target, INPUT): link.note for link in inputs} | {
+        Edge(link.target, link.source, OUTPUT): link.note for link in outputs
+    }
+
+
+def _event(edge: Edge, note: Json) -> Any:
+    event = protos.message("Event")(
+        artifact=edge.artifact,
+        execution=edge.execution,
+        type_=edge.kind,
+        labels=note.get("labels", {}),
+    )
+    if "time" in note:
+        set_micros(event.event_time, note["time"])
+    return event
 
 
 def _check_limit(*parts: Iterable[object]) -> None:

@@ -14,7 +14,7 @@ from tensordeck.names import shown
 from tensordeck.store.batches import batches
 from tensordeck.store.board_views import count_view, monthly_views
 from tensordeck.store.catalog_lists import list_page
-from tensordeck.store.contract import Catalog, LinkNames, MonthlyViews, Page
+from tensordeck.store.contract import Catalog, Links, MonthlyViews, Page
 from tensordeck.store.creation import (
     UNIQUE_TITLES,
     add_resources,
@@ -24,7 +24,7 @@ from tensordeck.store.creation import (
 )
 from tensordeck.store.database import Database
 from tensordeck.store.links import add_links, find_links, remove_links
-from tensordeck.store.resources import Resource, Tensorboard
+from tensordeck.store.resources import Json, Resource, Tensorboard
 from tensordeck.store.rows import KINDS, READ_ONLY, Rows, rows_of
 from tensordeck.store.stamps import experiment_stamps
 
@@ -125,15 +125,17 @@ class SqlCatalog(Catalog):
         self._write(work)
         self._database.give_back_space()
 
-    def add_links(self, kind: str, source: str, targets: Sequence[str]) -> None:
+    def add_links(
+        self, kind: str, source: str, targets: Sequence[str], note: Json | None = None
+    ) -> None:
         """See `Catalog.add_links`."""
-        self._write(lambda connection: add_links(connection, kind, source, targets))
+        self._write(lambda connection: add_links(connection, kind, source, targets, note or {}))
 
     def remove_links(self, kind: str, source: str, targets: Sequence[str]) -> None:
         """See `Catalog.remove_links`."""
         self._write(lambda connection: remove_links(connection, kind, source, targets))
 
-    def links(self, kind: str, *, source: str = "", target: str = "") -> LinkNames:
+    def links(self, kind: str, *, source: str = "", target: str = "") -> Links:
         """See `Catalog.links`."""
         with self._read() as connection:
             return find_links(connection, kind, source, target)

@@ -17,13 +17,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tensordeck.errors import TensordeckError
-from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard, ValueType
+from tensordeck.store.resources import (
+    Experiment,
+    Json,
+    Resource,
+    Run,
+    Tensorboard,
+    ValueType,
+)
 
 if TYPE_CHECKING:
     from tensordeck.filters import Filter
@@ -32,13 +39,29 @@ R = TypeVar("R", bound=Resource)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LinkNames = list[tuple[str, str]]
-"""(source, target) names; an alias because `Catalog.list` hides the type inside the class."""
 MonthlyViews = dict[str, list[tuple[str, int]]]
 """(username, number of views) pairs by month `YYYYMM`."""
 
 NO_WALL_TIME = -(2**63)
 """The wall time, in nanoseconds, of a point that has none (profile sessions)."""
+
+
+class Link(NamedTuple):
+    """A link between metadata resources.
+
+    Attributes:
+        source: The full name it goes out from.
+        target: The full name it goes to.
+        note: What is kept with it.
+    """
+
+    source: str
+    target: str
+    note: Json
+
+
+Links = list[Link]
+"""An alias because `Catalog.list` hides the type inside the class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +203,17 @@ class Catalog(ABC):
         """
 
     @abstractmethod
-    def add_links(self, kind: str, source: str, targets: Sequence[str]) -> None:
-        """Adds links between metadata resources; one that exists stays.
+    def add_links(
+        self, kind: str, source: str, targets: Sequence[str], note: Json | None = None
+    ) -> None:
+        """Adds links between metadata resources; one that exists stays as it is.
 
         Args:
             kind: `child` (context to child context), `member` (context to artifact or execution),
                 `input` (artifact to execution) or `output` (execution to artifact).
             source: The full name it goes out from.
             targets: The full names it goes to. Links die with either end.
+            note: What to keep with each of them; nothing when None.
 
         Raises:
             NotFound: If an end does not exist.
@@ -198,8 +224,8 @@ class Catalog(ABC):
         """Removes links; one that is not there is no error."""
 
     @abstractmethod
-    def links(self, kind: str, *, source: str = "", target: str = "") -> LinkNames:
-        """Returns (source, target) names of the links out of, or into, a resource."""
+    def links(self, kind: str, *, source: str = "", target: str = "") -> Links:
+        """Returns the links out of, or into, a resource, oldest targets first."""
 
     @abstractmethod
     def record_view(self, tensorboard: str, username: str) -> None:
@@ -431,6 +457,8 @@ __all__ = [
     "NO_WALL_TIME",
     "Blobs",
     "Catalog",
+    "Link",
+    "Links",
     "Page",
     "PayloadColumns",
     "PointTotals",

@@ -9,13 +9,16 @@ from tensordeck import errors
 from tensordeck.names import shown
 from tensordeck.store import schema
 from tensordeck.store.batches import batches
-from tensordeck.store.contract import LinkNames
+from tensordeck.store.contract import Link, Links
+from tensordeck.store.resources import Json
 from tensordeck.store.rows import KINDS
 
 __all__ = ["add_links", "find_links", "remove_links"]
 
 
-def add_links(connection: Connection, kind: str, source: str, targets: Sequence[str]) -> None:
+def add_links(
+    connection: Connection, kind: str, source: str, targets: Sequence[str], note: Json
+) -> None:
     """Adds links; arguments and errors as `Catalog.add_links`."""
     source_pk = _keys(connection, _kind_of(source), [source])[source]
     for target_kind, group in _by_kind(targets).items():
@@ -25,7 +28,7 @@ def add_links(connection: Connection, kind: str, source: str, targets: Sequence[
             connection.scalars(select(table.c.target_pk).where(table.c.source_pk == source_pk))
         )
         new = [
-            {"source_pk": source_pk, "target_pk": pk}
+            {"source_pk": source_pk, "target_pk": pk, "note": note}
             for pk in dict.fromkeys(keys[name] for name in group)
             if pk not in known
         ]
@@ -47,11 +50,11 @@ def remove_links(connection: Connection, kind: str, source: str, targets: Sequen
             )
 
 
-def find_links(connection: Connection, kind: str, source: str, target: str) -> LinkNames:
+def find_links(connection: Connection, kind: str, source: str, target: str) -> Links:
     """Finds links, oldest targets first; arguments as `Catalog.links`."""
     if not source and not target:
         raise errors.InvalidArgument("Links are looked up by their source, their target or both.")
-    found: LinkNames = []
+    found: Links = []
     sorts = [ends for ends in schema.LINKS if ends[0] == kind]
     if not sorts:
         raise errors.InvalidArgument(f"There are no links of kind {shown(kind)}.")
@@ -59,7 +62,7 @@ def find_links(connection: Connection, kind: str, source: str, target: str) -> L
         table = schema.LINKS[sort]
         near, far = schema.TABLES[sort[1]].alias("near"), schema.TABLES[sort[2]].alias("far")
         statement = (
-            select(near.c.name, far.c.name)
+            select(near.c.name, far.c.name, table.c.note)
             .select_from(table)
             .join(near, near.c.pk == table.c.source_pk)
             .join(far, far.c.pk == table.c.target_pk)
@@ -69,7 +72,7 @@ def find_links(connection: Connection, kind: str, source: str, target: str) -> L
             statement = statement.where(near.c.name == source)
         if target:
             statement = statement.where(far.c.name == target)
-        found += [(row[0], row[1]) for row in connection.execute(statement)]
+        found += [Link(*row) for row in connection.execute(statement)]
     return found
 
 

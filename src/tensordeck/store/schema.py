@@ -303,6 +303,7 @@ def _links(name: str, source: Table, target: Table) -> Table:
         metadata,
         Column("source_pk", ForeignKey(source.c.pk, ondelete="CASCADE"), primary_key=True),
         Column("target_pk", ForeignKey(target.c.pk, ondelete="CASCADE"), primary_key=True),
+        Column("note", Document, nullable=False, server_default="{}"),
         Index(None, "target_pk"),
     )
 
