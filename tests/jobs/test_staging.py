@@ -318,36 +318,6 @@ def test_links_out_of_the_folder_are_not_followed(place, tmp_path):
     assert place.objects() == {"last-3.pt": b"weights", "last.pt": b"weights"}
 
 
-def test_a_folder_swapped_for_a_link_is_not_followed(place, tmp_path):
-    """The job swaps while we look: whichever side wins, the secret stays inside."""
-    staging = place.staging()
-    folder = staging.root / BUCKET / "f"
-    save(tmp_path / "secret" / "key", b"secret")
-    save(folder / "key", b"public")
-    done = threading.Event()
-
-    def swap() -> None:
-        while not done.is_set():
-            folder.rename(folder.with_name("aside"))
-            folder.symlink_to(tmp_path / "secret")
-            folder.unlink()
-            folder.with_name("aside").rename(folder)
-
-    swapping = threading.Thread(target=swap)
-    swapping.start()
-    try:
-        for second in range(100):
-            os.utime(staging.root.parent, (second, second))
-            staging.up()
-            (staging.root.parent / "gcs.json").unlink(missing_ok=True)
-            staging = place.staging()
-    finally:
-        done.set()
-        swapping.join()
-
-    assert b"secret" not in place.objects().values()
-
-
 def test_a_file_that_grows_goes_up_whole_in_the_end(place):
     staging = place.staging()
     path = save(staging.root / BUCKET / "log", b"")
