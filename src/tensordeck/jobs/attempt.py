@@ -4,7 +4,6 @@ Its folder, its key, what it needs from Cloud Storage and what it leaves there, 
 way into TensorBoard. A server that finds the folder later can go on with any of it.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from tensordeck.jobs.board_link import BoardLink, board_link
 from tensordeck.jobs.cluster import Cluster
 from tensordeck.jobs.executor import Handle, Launch
 from tensordeck.jobs.job_environment import JobEnvironment
-from tensordeck.jobs.job_folder import JobFolder
+from tensordeck.jobs.job_folder import JobFolder, Note
 from tensordeck.jobs.job_log import LogWriter, Severity
 from tensordeck.jobs.means import Means
 from tensordeck.jobs.staging import Staging
@@ -55,17 +54,12 @@ class Attempt:
 
     def noted_handle(self) -> Handle:
         """The handle of what was started in this folder; empty if nothing was."""
-        try:
-            return dict(json.loads(self.folder.note.read_text())["handle"])
-        except FileNotFoundError:
-            return {}
+        note = self.folder.note()
+        return note.handle if note else {}
 
     def note(self, handle: Handle) -> None:
         """Leaves word of what was started, for a server that knows only the folder."""
-        draft = self.folder.note.with_suffix(".tmp")
-        record = {"job": self._job.name, "executor": self._job.executor, "handle": handle}
-        draft.write_text(json.dumps(record))
-        draft.replace(self.folder.note)
+        self.folder.leave_note(Note(job=self._job.name, executor=self._job.executor, handle=handle))
 
     def say(self, text: str, severity: Severity = Severity.INFO) -> None:
         """Adds a line of the service's own to the job's log. May be called from any thread."""
@@ -140,7 +134,7 @@ class Attempt:
         if self._watch is not None:
             self._watch.stop(seconds)
         if self._staging is not None:
-            self._staging.leave(seconds)
+            self._staging.leave()
 
     def finish(self) -> dict[str, str]:
         """Brings everything that the job has left to its place; its key counts no more.

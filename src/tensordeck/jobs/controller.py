@@ -166,16 +166,17 @@ class Controller:
                         run.lose()
 
     def _take_up(self) -> None:
-        """Takes up free jobs, oldest first, as long as there is room for them."""
+        """Takes up what runs here already, and of the other free jobs what there is room for."""
         for page in self._means.states.unended():
             for job in page:
                 if self._stopping.is_set():
                     return
                 if job.name in self._runs or not self._means.leases.is_free(job):
                     continue
+                runs_here = bool(job.handle) and self._means.leases.is_from_here(job)
                 if _has_waited_too_long(job):
                     self._give_up_waiting(job)
-                elif len(self._runs) < self._means.settings.parallel_jobs:
+                elif runs_here or len(self._runs) < self._means.settings.parallel_jobs:
                     self._claim(job)
 
     def _claim(self, job: CustomJob) -> None:

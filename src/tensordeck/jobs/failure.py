@@ -1,39 +1,28 @@
 """The text of a failed job's error, for people."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from tensordeck.jobs import job_log
 from tensordeck.jobs.executor import ReplicaStatus
 
-__all__ = ["failure_message", "last_lines"]
+__all__ = ["failure_message"]
 
 _LONGEST: Final = 4000
 """Characters of log lines: enough for a traceback, and not too much for a list of jobs."""
 _LINES: Final = 20
 
 
-def last_lines(logs: Path, replica: str) -> list[str]:
-    """The last lines of a replica's log.
-
-    Args:
-        logs: The attempt's `logs` folder.
-        replica: E.g. `workerpool0-0`.
-    """
-    return [line.text for line in job_log.last(logs, replica, _LINES)]
-
-
-def failure_message(job_id: str, replica: ReplicaStatus, lines: Sequence[str]) -> str:
+def failure_message(job_id: str, replica: ReplicaStatus, logs: Path) -> str:
     """Says how a replica failed, what it said last, and where to read on.
 
     Args:
         job_id: The job's id.
         replica: The replica that failed.
-        lines: The last lines of its log.
+        logs: The `logs` folder of the attempt.
     """
     text = f"The replica {replica.name} {_how(replica)}"
-    tail = "\n".join(lines)
+    tail = "\n".join(line.text for line in job_log.last(logs, replica.name, _LINES))
     if len(tail) > _LONGEST:
         tail = "…" + tail[-_LONGEST:]
     if tail:

@@ -1,14 +1,15 @@
 """What becomes of the folders of jobs that nobody looks after any more."""
 
-import json
 import logging
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from tensordeck.errors import TensordeckError
 from tensordeck.jobs import job_key
-from tensordeck.jobs.job_folder import JobFolder
+from tensordeck.jobs.job_folder import NOTE, JobFolder, Note
 from tensordeck.jobs.means import Means
 from tensordeck.store.resources import CustomJob
 
@@ -16,8 +17,8 @@ __all__ = ["clean"]
 
 log: Final = logging.getLogger(__name__)
 
-_DAY: Final = 86_400.0
-_KEPT: Final = ("logs", "attempt.json")
+_DAY_SECONDS: Final = 86_400.0
+_KEPT: Final = ("logs", NOTE)
 
 
 def clean(means: Means) -> None:
@@ -27,31 +28,33 @@ def clean(means: Means) -> None:
     folder of a deleted job goes; that of one that ended some days ago keeps its logs.
     """
     for _, attempt, folder in list(means.folders.attempts()):
-        note = _note(folder)
+        note = folder.note()
         if note is None:
             continue
-        job = means.store.catalog.find(CustomJob, note["job"])
-        is_ours = job is not None and means.leases.is_from_here(job) and job.attempt == attempt
-        if is_ours:
-            continue
-        if note["handle"]:
-            means.executor(note["executor"]).cancel(note["handle"])
-        job_key.withdraw(means.access, means.store.catalog, folder.key)
-        if job is None:
-            _remove(folder.path)
-        elif job.state.ended and time.time() - job.end_time / 1e6 > (
-            means.settings.keep_jobs_days * _DAY
-        ):
-            for path in folder.path.iterdir():
-                if path.name not in _KEPT:
-                    _remove(path)
+        job = means.store.catalog.find(CustomJob, note.job)
+        if job is None or job.attempt != attempt or not means.leases.is_from_here(job):
+            try:
+                _end(means, folder, note)
+            except TensordeckError as error:  # the next time, then
+                log.warning("What runs in %s could not be ended: %s", folder.path, error.message)
+                continue
+            _tidy(folder, job, means.settings.keep_jobs_days)
 
 
-def _note(folder: JobFolder) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(folder.note.read_text()))
-    except (OSError, ValueError):
-        return None
+def _end(means: Means, folder: JobFolder, note: Note) -> None:
+    if note.handle:
+        means.executor(note.executor).cancel(note.handle)
+        folder.leave_note(replace(note, handle={}))
+    job_key.withdraw(means.access, means.store.catalog, folder.key)
+
+
+def _tidy(folder: JobFolder, job: CustomJob | None, keep_days: float) -> None:
+    if job is None:
+        _remove(folder.path)
+    elif job.state.ended and time.time() - job.end_time / 1e6 > keep_days * _DAY_SECONDS:
+        for path in folder.path.iterdir():
+            if path.name not in _KEPT:
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

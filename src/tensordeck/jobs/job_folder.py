@@ -1,13 +1,35 @@
 """What lies where in the folder of a job's attempt."""
 
+import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from tensordeck.jobs.bucket_paths import BucketPaths
+from tensordeck.jobs.executor import Handle
 
-__all__ = ["JobFolder", "JobsFolder"]
+__all__ = ["NOTE", "JobFolder", "JobsFolder", "Note"]
+
+
+NOTE: Final = "attempt.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What was started in a folder.
+
+    Attributes:
+        job: The job's full name.
+        executor: What runs it.
+        handle: By what the executor finds it again; empty as long as nothing was started, and
+            when it was ended for good.
+    """
+
+    job: str
+    executor: str
+    handle: Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +86,18 @@ class JobFolder:
         """What the replicas printed."""
         return self.path / "logs"
 
-    @property
-    def note(self) -> Path:
-        """What was started here, for a server that finds the folder."""
-        return self.path / "attempt.json"
+    def note(self) -> "Note | None":
+        """What was started here, as far as anybody left word of it."""
+        try:
+            return Note(**json.loads((self.path / NOTE).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def leave_note(self, note: "Note") -> None:
+        """Leaves word of what was started, for a server that knows only the folder."""
+        draft = self.path / f"{NOTE}.tmp"
+        draft.write_text(json.dumps(asdict(note)))
+        draft.replace(self.path / NOTE)
 
 
 class JobsFolder:

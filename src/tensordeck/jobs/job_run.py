@@ -10,13 +10,14 @@ from typing import Final
 from tensordeck import names
 from tensordeck.errors import (
     Aborted,
+    FailedPrecondition,
     NotFound,
     TensordeckError,
     Unavailable,
 )
 from tensordeck.jobs.attempt import Attempt
 from tensordeck.jobs.executor import Executor, Handle
-from tensordeck.jobs.failure import failure_message, last_lines
+from tensordeck.jobs.failure import failure_message
 from tensordeck.jobs.job_log import Severity
 from tensordeck.jobs.lease import LeaseLost
 from tensordeck.jobs.means import Means
@@ -152,7 +153,10 @@ class JobRun:
         launch = attempt.prepare()
         executor.check(launch)
         self._look_up()
-        handle = executor.start(launch)
+        try:
+            handle = executor.start(launch)
+        except Unavailable as error:  # this host's fault, not the database's: no use in waiting
+            raise FailedPrecondition(error.message) from error
         attempt.note(handle)
         return handle
 
@@ -201,8 +205,7 @@ class JobRun:
             attempt.say("The job has failed.", Severity.ERROR)
             lost = outcome.verdict is Verdict.LOST
             code = Unavailable.grpc_code if lost else _INVALID_ARGUMENT
-            lines = last_lines(attempt.folder.logs, replica.name)
-            message = failure_message(self._id, replica, lines)
+            message = failure_message(self._id, replica, attempt.folder.logs)
             self._move(lambda: states.failed(self.name, code, message))
 
     def _may_retry(self) -> bool:

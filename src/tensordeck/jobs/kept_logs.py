@@ -1,6 +1,5 @@
 """The logs of jobs in a data directory, all attempts of a job as one."""
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +35,8 @@ class KeptLogs:
                 if entry.name.isdecimal()
             )
             folders = {number: self._folders.attempt(job_id, number) for number in numbers}
-            noted = [folder.note for folder in folders.values() if folder.note.is_file()]
-            return KeptLog(json.loads(noted[0].read_text())["job"], folders) if noted else None
+            notes = [note for folder in folders.values() if (note := folder.note())]
+            return KeptLog(notes[0].job, folders) if notes else None
         except FileNotFoundError:
             return None
 
