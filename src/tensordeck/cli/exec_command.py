@@ -26,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
         "  tensordeck exec -- python create_tensorboard.py\n"
         "  tensordeck exec -- gcloud ai tensorboards list --region=us-central1\n"
         "\n"
-        "The program replaces this one: its exit status and signals are its own. Where gcloud\n"
-        "is not installed, `gcloud ai tensorboards ...` is answered by a built-in command.",
+        "The program replaces this one: its exit status and signals are its own. Where gcloud is\n"
+        "not installed, a built-in command answers `gcloud ai tensorboards` and `custom-jobs`.",
     )
     result.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return result

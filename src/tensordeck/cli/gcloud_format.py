@@ -9,8 +9,6 @@ from tensordeck.errors import InvalidArgument
 
 __all__ = ["render"]
 
-_PLAIN = re.compile(r"[A-Za-z_/][\w ./@+=-]*[\w./@+=-]|[A-Za-z_/]")
-_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _VALUE = re.compile(r"value\((?P<fields>(?:[\w.,\s-]|\.basename\(\))+)\)")
 
 
@@ -26,7 +24,7 @@ def render(resources: Sequence[dict[str, Any]], style: str, *, as_list: bool) ->
         InvalidArgument: If the style is none of these.
     """
     if style in {"", "default", "yaml"}:
-        return "---\n".join("".join(_yaml(resource, 0)) for resource in resources)
+        return "---\n".join(map(_yaml, resources))
     if style == "json":
         return (
             json.dumps(list(resources) if as_list else resources[0], indent=2, sort_keys=True)
@@ -52,30 +50,17 @@ def _at(resource: Any, path: list[str]) -> str:
     return resource if isinstance(resource, str) else json.dumps(resource)
 
 
-def _yaml(value: dict[str, Any], depth: int) -> list[str]:
-    lines = []
-    for key in sorted(value):
-        item = value[key]
-        if isinstance(item, dict) and item:
-            lines.append(f"{'  ' * depth}{_scalar(key)}:\n")
-            lines += _yaml(item, depth + 1)
-        else:
-            lines.append(f"{'  ' * depth}{_scalar(key)}: {_scalar(item)}\n")
-    return lines
+def _yaml(resource: dict[str, Any]) -> str:
+    import yaml
 
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML ships no types
+        """Several lines of text stand as such; what can't be seen is escaped."""
 
-def _scalar(value: Any) -> str:
-    """One value; text that YAML would read as something else is quoted."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
-        return value
-    if value.isprintable():
-        return "'" + value.replace("'", "''") + "'"
-    # Not JSON's escapes: YAML has no surrogate pairs.
-    return '"' + "".join(map(_escaped, value)) + '"'
+    def text(dumper: Any, value: str) -> Any:
+        printable = value.replace("\n", "").isprintable()
+        style = ("|" if "\n" in value else None) if printable else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
-
-def _escaped(character: str) -> str:
-    plain = character.isprintable() and character not in {'"', "\\"}
-    return character if plain else f"\\U{ord(character):08x}"
+    Dumper.add_representer(str, text)
+    dumped: str = yaml.dump(resource, Dumper=Dumper, default_flow_style=False, allow_unicode=True)
+    return dumped
