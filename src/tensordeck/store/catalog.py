@@ -1,6 +1,6 @@
 """The catalog in a relational database."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -24,6 +24,8 @@ from tensordeck.store.creation import (
 )
 from tensordeck.store.database import Database
 from tensordeck.store.links import add_links, find_links, remove_links
+from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
+from tensordeck.store.logged_runs_sql import logged_runs, logged_stamps, ranked_runs
 from tensordeck.store.resources import Json, Resource, Tensorboard
 from tensordeck.store.rows import KINDS, READ_ONLY, Rows, rows_of
 from tensordeck.store.stamps import experiment_stamps
@@ -110,6 +112,28 @@ class SqlCatalog(Catalog):
         """See `Catalog.stamps`."""
         with self._read() as connection:
             return experiment_stamps(connection, experiments)
+
+    def logged_stamps(self, experiments: Sequence[str]) -> dict[str, str]:
+        """See `Catalog.logged_stamps`."""
+        with self._read() as connection:
+            return logged_stamps(connection, experiments)
+
+    def logged_runs(self, experiment: str) -> dict[int, LoggedRun]:
+        """See `Catalog.logged_runs`."""
+        with self._read() as connection:
+            return logged_runs(connection, experiment)
+
+    def ranked_runs(
+        self,
+        experiments: Sequence[str],
+        *,
+        given: Mapping[int, Mapping[str, Scalar]],
+        filters: Sequence[ParameterFilter],
+        order: Sequence[ParameterOrder],
+    ) -> dict[int, tuple[int, ...]]:
+        """See `Catalog.ranked_runs`."""
+        with self._read() as connection:
+            return ranked_runs(connection, experiments, given, filters, order)
 
     def delete(self, kind: type[R], name: str, *, check: Callable[[R], None] | None = None) -> None:
         """See `Catalog.delete`."""

@@ -14,7 +14,7 @@ Rules for all of it:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensordeck.errors import TensordeckError
+from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.resources import (
     Experiment,
     Json,
@@ -184,6 +185,41 @@ class Catalog(ABC):
         Returns:
             For each experiment that exists a text that changes whenever the experiment, one of its
             runs or one of their time series is added, changed or removed.
+        """
+
+    @abstractmethod
+    def logged_stamps(self, experiments: Sequence[str]) -> dict[str, str]:
+        """As `stamps`, of what `logged_runs` returns; empty where there is no such context."""
+
+    @abstractmethod
+    def logged_runs(self, experiment: str) -> dict[int, LoggedRun]:
+        """Returns what the official client logged for the runs of a TensorBoard experiment.
+
+        Returns:
+            By the run's pk; runs that no context belongs to are left out.
+        """
+
+    @abstractmethod
+    def ranked_runs(
+        self,
+        experiments: Sequence[str],
+        *,
+        given: Mapping[int, Mapping[str, Scalar]],
+        filters: Sequence[ParameterFilter],
+        order: Sequence[ParameterOrder],
+    ) -> dict[int, tuple[int, ...]]:
+        """Chooses and ranks the runs of TensorBoard experiments by their parameters.
+
+        Args:
+            experiments: The experiments' full names.
+            given: Parameters that the catalog can't read, by run pk and name: those in event
+                files. What the official client logged goes before them.
+            filters: All of them must hold.
+            order: What to rank by.
+
+        Returns:
+            The pk of each run that passes, with its rank by each order: 1 for the first, the
+            same for equal values.
         """
 
     @abstractmethod
