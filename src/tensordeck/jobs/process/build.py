@@ -21,7 +21,7 @@ from pathlib import Path
 from tensordeck.errors import TensordeckError
 from tensordeck.jobs.process import cache, pure_wheel
 from tensordeck.jobs.process.environments import folder
-from tensordeck.jobs.process.installer import Installer, InstallFailed, installer
+from tensordeck.jobs.process.installer import Installer, InstallFailed, find_uv, installer
 from tensordeck.jobs.process.plan import EnvironmentPlan
 from tensordeck.jobs.process.requirements import merged, superfluous, without
 from tensordeck.jobs.process.user_packages import UserPackage, folder_of
@@ -50,7 +50,7 @@ def _environment(path: Path, plan: EnvironmentPlan, users: list[str]) -> dict[st
     if plan.requirements or users or not (plan.server and find_spec("pip")):
         venv = path / "venv"
         with tempfile.TemporaryDirectory() as scratch:
-            tool = installer(plan.python, plan.python_version, Path(scratch))
+            tool = installer(plan.python, plan.python_version, Path(scratch), find_uv())
             tool.make(venv)
             _install(tool, venv, plan, users)
         sites += [str(found) for found in venv.glob("lib/python*/site-packages")]
@@ -87,7 +87,7 @@ def _fill(path: Path, plan: EnvironmentPlan, package: Path) -> list[str]:
     """Fills the folder of a package, and returns what it requires."""
     _say(f"Installs {package.name}")
     with tempfile.TemporaryDirectory() as scratch, _sources(package) as sources:
-        tool = installer(plan.python, plan.python_version, Path(scratch))
+        tool = installer(plan.python, plan.python_version, Path(scratch), find_uv())
         wheel = pure_wheel.build(sources, Path(scratch)) or sources
         tool.install_alone(wheel, path / "site")
     return [

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -40,30 +41,29 @@ class Installer(Protocol):
         """
 
 
-def installer(python: str, python_version: str, scratch: Path) -> Installer:
+def find_uv() -> str | None:
+    """The path of uv, if this host has it."""
+    if importlib.util.find_spec("uv"):
+        import uv  # noqa: PLC0415 -- the extra `jobs` brings it
+
+        with suppress(FileNotFoundError):
+            return str(uv.find_uv_bin())
+    return shutil.which("uv")
+
+
+def installer(python: str, python_version: str, scratch: Path, uv: str | None) -> Installer:
     """The installer for a Python.
 
     Args:
         python: The interpreter's executable.
         python_version: E.g. `3.11.7`.
         scratch: A folder for what the installer itself needs.
+        uv: The path of uv, if there is one.
     """
-    uv = _uv()
     major, minor = python_version.split(".")[:2]
     if uv and (int(major), int(minor)) >= _UV_FROM:
         return _Uv(uv, python, scratch)
     return _Pip(python, scratch)
-
-
-def _uv() -> str | None:
-    if importlib.util.find_spec("uv"):
-        import uv  # noqa: PLC0415 -- the extra `jobs` brings it
-
-        try:
-            return str(uv.find_uv_bin())
-        except FileNotFoundError:
-            pass
-    return shutil.which("uv")
 
 
 class _Uv:
@@ -136,4 +136,4 @@ def _run(command: Sequence[str]) -> None:
         raise InstallFailed from error
 
 
-__all__ = ["InstallFailed", "Installer", "installer"]
+__all__ = ["InstallFailed", "Installer", "find_uv", "installer"]
