@@ -38,8 +38,9 @@ from tensordeck.jobs.background import BackgroundController
 from tensordeck.jobs.kept_logs import KeptLogs
 from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
+from tensordeck.services.job_logs import JobLogs, NoJobLogs
 from tensordeck.services.locations import LocationsService
-from tensordeck.services.log_entries import JobLogs, LoggingService, NoJobLogs
+from tensordeck.services.log_entries import LoggingService
 from tensordeck.services.metadata import MetadataService
 from tensordeck.services.models import ModelService
 from tensordeck.services.operations import OperationsService

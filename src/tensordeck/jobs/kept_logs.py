@@ -1,12 +1,13 @@
 """The logs of jobs in a data directory, all attempts of a job as one."""
 
+import heapq
 from pathlib import Path
 from typing import Final
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.jobs import job_log
 from tensordeck.jobs.job_folder import JobFolder, JobsFolder
-from tensordeck.services.log_entries import LogLine, LogPage
+from tensordeck.services.job_logs import LogLine, LogPage, LogTail
 
 __all__ = ["KeptLog", "KeptLogs"]
 
@@ -75,18 +76,37 @@ class KeptLog:
                 since_ns=since_ns,
             )
             cursor = f"{number}{_SEPARATOR}{page.cursor}"
-            lines += (
-                LogLine(
-                    attempt=number,
-                    replica=line.replica,
-                    position=line.position,
-                    time_ns=line.time_ns,
-                    severity=line.severity,
-                    text=line.text,
-                )
-                for line in page.lines
-            )
+            lines += (_of_attempt(number, line) for line in page.lines)
         return LogPage(lines, cursor)
+
+    def last(self, count: int) -> LogTail:
+        """Returns the log's last lines; see `JobLog.last`."""
+        lines: list[LogLine] = []
+        for number, folder in reversed(self._attempts.items()):
+            streams = [
+                job_log.last(folder.logs, replica, count)
+                for replica in job_log.replicas(folder.logs)
+            ]
+            # A stream that is longer may have further lines of its first line's time before it.
+            known_from = max(
+                (stream[0].time_ns for stream in streams if len(stream) == count), default=-1
+            )
+            merged = heapq.merge(*streams, key=lambda line: line.time_ns)
+            lines[:0] = [_of_attempt(number, line) for line in merged if line.time_ns > known_from]
+            if known_from >= 0:
+                return LogTail(lines, is_whole=False)
+        return LogTail(lines, is_whole=True)
+
+
+def _of_attempt(attempt: int, line: job_log.Line) -> LogLine:
+    return LogLine(
+        attempt=attempt,
+        replica=line.replica,
+        position=line.position,
+        time_ns=line.time_ns,
+        severity=line.severity,
+        text=line.text,
+    )
 
 
 def _parsed(cursor: str) -> tuple[int, str]:

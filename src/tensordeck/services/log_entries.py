@@ -7,9 +7,9 @@ and, for resource type `ml_job`, https://cloud.google.com/logging/docs/api/v2/re
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument
@@ -17,6 +17,7 @@ from tensordeck.filters import Filter, parse_filter, parse_order_by
 from tensordeck.names import shown
 from tensordeck.services import paging
 from tensordeck.services.call import Call
+from tensordeck.services.job_logs import JobLog, JobLogs, LogLine
 from tensordeck.services.log_filters import (
     SEVERITIES,
     Entry,
@@ -28,7 +29,7 @@ from tensordeck.services.log_filters import (
 from tensordeck.services.page_tokens import make_token, read_position
 from tensordeck.services.times import set_nanos
 
-__all__ = ["JobLog", "JobLogs", "LogLine", "LogPage", "LoggingService", "NoJobLogs"]
+__all__ = ["LoggingService"]
 
 _TYPE: Final = "ml_job"
 _SERVICE: Final = "service"
@@ -40,81 +41,8 @@ _CHUNK: Final = 1000
 _MOST_LINES: Final = 100_000
 """How many lines one call looks at: a filter that hardly matches anything must not keep a caller
 waiting. The page is then short, or empty, and has a token."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line of a job's log.
-
-    Attributes:
-        attempt: Which attempt to run the job it is of, from 1.
-        replica: Whose it is, e.g. `workerpool0-0`, or `service` for what the service says.
-        position: Its place among the replica's lines, growing; it never changes.
-        time_ns: Nanoseconds since 1970.
-        severity: `INFO`, `WARNING` or `ERROR`.
-        text: What it says.
-    """
-
-    attempt: int
-    replica: str
-    position: int
-    time_ns: int
-    severity: str
-    text: str
-
-    @property
-    def insert_id(self) -> str:
-        """Identifies the line in its job; orders lines of one moment as the log has them."""
-        return f"{self.attempt:04d}-{self.replica}-{self.position:012d}"
-
-    @property
-    def stamp(self) -> int:
-        """The time that the API shows: `time_ns`, but never a whole number of microseconds.
-
-        JSON leaves the zeros at a fraction's end out, and gcloud compares times as texts.
-        """
-        return self.time_ns + (self.time_ns % 1000 == 0)
-
-
-class LogPage(NamedTuple):
-    """Lines, and where the next page begins."""
-
-    lines: Sequence[LogLine]
-    cursor: str
-
-
-class JobLog(Protocol):
-    """The log of one job.
-
-    Attributes:
-        job: The job's full name.
-    """
-
-    job: str
-
-    def read(self, after: str, limit: int, since_ns: int) -> LogPage:
-        """Reads lines in the order of their times.
-
-        Args:
-            after: The cursor of the page before; empty for the beginning.
-            limit: How many at most; fewer only at the log's end.
-            since_ns: Older lines need not be returned.
-        """
-
-
-class JobLogs(Protocol):
-    """The logs that can be read here."""
-
-    def find(self, job_id: str) -> JobLog | None:
-        """Returns a job's log; None if it has none here."""
-
-
-class NoJobLogs:
-    """For a server that runs no jobs."""
-
-    def find(self, _job_id: str) -> JobLog | None:
-        """Returns None."""
-        return None
+_LONGEST_TAIL: Final = 20_000
+"""How many lines from the end are looked at before the log is read from its beginning."""
 
 
 class LoggingService:
@@ -229,22 +157,33 @@ class _Reader:
         end: tuple[Any, ...] = (query.period.until_ns + 1,)
         if token:
             end = read_position(query.key, token, (int, str))
-        last: deque[LogLine] = deque(maxlen=query.size + 1)
-        cursor = ""
-        while True:
-            page = self._log.read(cursor, _CHUNK, query.period.since_ns)
-            last.extend(
-                line
-                for line in page.lines
-                if (line.stamp, line.insert_id) < end and self._matches(line)
-            )
-            if len(page.lines) < _CHUNK or page.lines[-1].time_ns > end[0]:
-                break
-            cursor = page.cursor
-        lines = list(last)[-query.size :]
-        more = len(last) > query.size
+        found = self._before(end)
+        lines = found[-query.size :]
+        more = len(found) > query.size
         following = make_token(query.key, (lines[0].stamp, lines[0].insert_id)) if more else ""
         return lines[::-1], following
+
+    def _before(self, end: tuple[Any, ...]) -> list[LogLine]:
+        """The last lines before a place that match, one more than a page has if there are."""
+        wanted = self._query.size + 1
+        count = wanted
+        while count <= _LONGEST_TAIL:
+            tail = self._log.last(count)
+            found = [line for line in tail.lines if self._is_before(line, end)]
+            if len(found) >= wanted or tail.is_whole:
+                return found[-wanted:]
+            count *= 8
+        last: deque[LogLine] = deque(maxlen=wanted)
+        cursor = ""
+        while True:
+            page = self._log.read(cursor, _CHUNK, self._query.period.since_ns)
+            last.extend(line for line in page.lines if self._is_before(line, end))
+            if len(page.lines) < _CHUNK or page.lines[-1].time_ns > end[0]:
+                return list(last)
+            cursor = page.cursor
+
+    def _is_before(self, line: LogLine, end: tuple[Any, ...]) -> bool:
+        return (line.stamp, line.insert_id) < end and self._matches(line)
 
     def message(self, line: LogLine) -> Any:
         """A line as a LogEntry."""
