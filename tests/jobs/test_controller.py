@@ -81,6 +81,23 @@ def test_what_a_job_leaves_is_in_its_bucket_when_it_has_ended(installation, host
     assert b"".join(stored) == b"weights"
 
 
+def test_an_attempt_finds_the_checkpoints_of_the_one_before(installation, host):
+    installation.serve(host)
+    name = installation.submit(baseOutputDirectory={"outputUriPrefix": "gs://outputs/run-1/"})
+    first = started(host)
+    first.becomes(Phase.RUNNING)
+    Path(first.launch.replicas[0].env["AIP_CHECKPOINT_DIR"] + "epoch-3").write_bytes(b"weights")
+
+    first.becomes(Phase.LOST)
+    second = started(host, 2)
+
+    found = Path(second.launch.replicas[0].env["AIP_CHECKPOINT_DIR"] + "epoch-3")
+    assert found.read_bytes() == b"weights"
+    assert not found.is_relative_to(first.launch.folder)
+    second.becomes(Phase.SUCCEEDED)
+    assert installation.ended(name).state is JobState.SUCCEEDED
+
+
 def test_a_program_that_fails_is_quoted(installation, host):
     installation.serve(host)
     name = installation.submit()

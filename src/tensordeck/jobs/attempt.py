@@ -29,7 +29,8 @@ __all__ = ["Attempt"]
 _SHORTEST_TIMEOUT: Final = 1.0
 _LAST_LOGS_SECONDS: Final = 60.0
 _LOG_DIR: Final = "AIP_TENSORBOARD_LOG_DIR"
-_OUTPUTS: Final = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", _LOG_DIR: "logs"}
+_CHECKPOINT_DIR: Final = "AIP_CHECKPOINT_DIR"
+_OUTPUTS: Final = {"AIP_MODEL_DIR": "model", _CHECKPOINT_DIR: "checkpoints", _LOG_DIR: "logs"}
 """The folders below `base_output_directory`, by the variable that names each."""
 
 
@@ -92,6 +93,8 @@ class Attempt:
         for uri in sorted(launch_plan.mounted(spec, self.folder.buckets)):
             staging.path_of(uri).parent.mkdir(parents=True, exist_ok=True)
             staging.down(uri)
+        if base := self._base():
+            staging.down(f"{base}/{_OUTPUTS[_CHECKPOINT_DIR]}")
         replicas = launch_plan.replicas(spec, packages, self.folder.buckets, environment.variables)
         for replica in replicas:
             self.folder.home(replica.name).mkdir(parents=True, exist_ok=True)
@@ -172,17 +175,21 @@ class Attempt:
         The managed service has none without a `base_output_directory`. A job that is linked to an
         instance is meant to log, and gets a place for that all the same.
         """
-        base = self._job.job_spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
-        if base:
+        if base := self._base():
             staging.ensure_bucket(base, self._name.project)
             return {
-                variable: staging.make_folder(f"{base.rstrip('/')}/{name}")
+                variable: staging.make_folder(f"{base}/{name}")
                 for variable, name in _OUTPUTS.items()
             }
         if link is None:
             return {}
         self.folder.event_files.mkdir(exist_ok=True)
         return {_LOG_DIR: self.folder.event_files}
+
+    def _base(self) -> str:
+        """The output directory's URI without a slash at its end; empty for none."""
+        spec = self._job.job_spec
+        return str(spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")).rstrip("/")
 
     def _linked(self) -> BoardLink | None:
         try:
