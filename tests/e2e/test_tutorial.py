@@ -5,10 +5,8 @@ filled in. What the tutorial leaves to its reader (the PyTorch model, for one) s
 block in the test.
 """
 
-import gzip
 import json
 import shutil
-import struct
 import sys
 import threading
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from tensorboardX import SummaryWriter
 
 from tests.e2e.event_values import assert_same, logged
+from tests.e2e.fashion_mnist import fashion_mnist_files
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -121,7 +120,7 @@ def test_keras_callback(with_instance):
 
     reader.run(
         *(reader.script("trainer/task.py"), "--epochs", "2", "--batch-size", "50"),
-        KERAS_HOME=str(fashion_mnist(reader.folder / "keras")),
+        KERAS_HOME=str(keras_home(reader.folder / "keras")),
         AIP_TENSORBOARD_LOG_DIR=str(logs),
         AIP_MODEL_DIR=str(reader.folder / "model.keras"),
     )
@@ -140,7 +139,7 @@ def test_keras_callback_in_a_bucket(with_instance):
 
     reader.run(
         *(reader.script("trainer/task.py"), "--epochs", "1", "--batch-size", "50"),
-        KERAS_HOME=str(fashion_mnist(reader.folder / "keras")),
+        KERAS_HOME=str(keras_home(reader.folder / "keras")),
         AIP_TENSORBOARD_LOG_DIR=logs,
         AIP_MODEL_DIR=str(reader.folder / "model.keras"),
     )
@@ -279,23 +278,12 @@ def download(reader, logs):
     return target
 
 
-def fashion_mnist(folder):
-    """A Keras home with a data set of the form and the names of Fashion-MNIST.
-
-    The real one needs the internet; this one is scikit-learn's digits, 28 pixels wide.
-    """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pictures = np.kron(digits.images[:600], np.ones((1, 4, 4)))[:, 2:30, 2:30] * 15
+def keras_home(folder):
+    """A Keras home with a data set, for the real one needs the internet."""
     place = folder / "datasets" / "fashion-mnist"
     place.mkdir(parents=True)
-    for name, part in (("train", slice(0, 500)), ("t10k", slice(500, 600))):
-        images, labels = pictures[part].astype(np.uint8), digits.target[:600][part]
-        with gzip.open(place / f"{name}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(struct.pack(">IIII", 2051, len(images), 28, 28) + images.tobytes())
-        with gzip.open(place / f"{name}-labels-idx1-ubyte.gz", "wb") as file:
-            file.write(struct.pack(">II", 2049, len(labels)) + labels.astype(np.uint8).tobytes())
+    for name, content in fashion_mnist_files().items():
+        (place / name).write_bytes(content)
     (folder / "keras.json").write_text(json.dumps({"backend": "tensorflow"}))
     return folder
 
