@@ -147,6 +147,32 @@ def test_a_line_that_was_cut_by_a_crash_stays_alone(tmp_path: Path) -> None:
     assert _texts(tmp_path) == ["whole", "about to", "after"]
 
 
+def test_a_line_that_was_cut_at_the_end_of_a_segment_is_no_gap(tmp_path: Path) -> None:
+    with LogWriter(tmp_path, "a", segment_bytes=10) as writer:
+        writer.append("a line that a full disk has cut")
+    [segment] = tmp_path.glob("*.log")
+    os.truncate(segment, segment.stat().st_size - 9)
+    with LogWriter(tmp_path, "a", segment_bytes=10) as writer:
+        writer.append("next")
+    assert _texts(tmp_path) == ["a line that a full disk", "next"]
+
+
+def test_a_full_disk_loses_lines_and_says_how_many(tmp_path: Path) -> None:
+    segment = tmp_path / f"a.{0:012d}.log"
+    segment.symlink_to("/dev/full")
+    with LogWriter(tmp_path, "a") as writer:
+        writer.append("lost\nlost, too")
+        writer.append("lost as well")
+        segment.unlink()
+        writer.append("there is room again")
+        writer.append("as ever")
+    assert _texts(tmp_path) == [
+        "[3 lines could not be written: the disk was full]",
+        "there is room again",
+        "as ever",
+    ]
+
+
 def test_several_writers_share_a_stream(tmp_path: Path) -> None:
     with LogWriter(tmp_path, "a", **SMALL) as one, LogWriter(tmp_path, "a", **SMALL) as other:
         for number in range(40):

@@ -141,14 +141,20 @@ class LogWriter:
                 fcntl.flock(self._turn, fcntl.LOCK_UN)
             self._lost_lines = 0
         except OSError:
+            self._close_segment()
             self._lost_lines += text.count("\n") + (0 if self._lost_lines else 1)
 
     def close(self) -> None:
         """Lets go of the files."""
-        for descriptor in (self._segment, self._turn):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._segment = self._turn = -1
+        self._close_segment()
+        if self._turn >= 0:
+            os.close(self._turn)
+        self._turn = -1
+
+    def _close_segment(self) -> None:
+        if self._segment >= 0:
+            os.close(self._segment)
+        self._segment = -1
 
     def _write(self, data: bytes) -> None:
         size = self._at_the_end()
@@ -170,8 +176,7 @@ class LogWriter:
     def _open(self, start: int) -> None:
         path = self._folder / f"{self._replica}.{start:012d}.log"
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        if self._segment >= 0:
-            os.close(self._segment)
+        self._close_segment()
         self._segment, self._start = descriptor, start
 
     def _drop_the_middle(self) -> None:
@@ -280,13 +285,15 @@ def _lines(folder: Path, replica: str, position: int, since_ns: int) -> Iterator
             if segment.start > position:
                 yield _gap(segment, position), segment.start
                 position = segment.start
-            for line, place in _lines_of(file, segment, position):
+            for line, place in _lines_of(file, segment, position, is_last=end is None):
                 position = place
                 if line.time_ns >= since_ns:
                     yield line, place
 
 
-def _lines_of(file: IO[bytes], segment: _Segment, position: int) -> Iterator[tuple[Line, int]]:
+def _lines_of(
+    file: IO[bytes], segment: _Segment, position: int, *, is_last: bool
+) -> Iterator[tuple[Line, int]]:
     file.seek(position - segment.start)
     rest = b""
     while block := file.read(BLOCK_BYTES):
@@ -296,6 +303,8 @@ def _lines_of(file: IO[bytes], segment: _Segment, position: int) -> Iterator[tup
             line = _parsed(raw, segment.replica, begin)
             if line is not None:
                 yield line, position
+    if rest and not is_last and (line := _parsed(rest, segment.replica, position)):
+        yield line, position + len(rest)  # cut by a full disk; nothing more will come
 
 
 def _tail_of(file: IO[bytes], segment: _Segment, size: int, count: int) -> list[Line]:

@@ -18,6 +18,10 @@ from tensordeck.jobs.process.json_file import read_json, write_json
 from tensordeck.jobs.process.plan import Plan
 
 
+_RESERVE_BYTES = 64 << 10
+"""Kept back for the last status."""
+
+
 class AttemptFolder:
     """The files of one attempt."""
 
@@ -28,6 +32,7 @@ class AttemptFolder:
         self._launch = path / "launch.json"
         self._status = path / "status.json"
         self._processes = path / "processes.json"
+        self._reserve = path / "reserve"
         self._cancel = path / "cancel"
         self._lock = path / "supervisor.lock"
 
@@ -38,6 +43,7 @@ class AttemptFolder:
     def write_plan(self, plan: Plan) -> None:
         """Keeps the plan, for nobody but us: it holds the replicas' variables."""
         write_json(self._launch, asdict(plan))
+        self._reserve.write_bytes(bytes(_RESERVE_BYTES))
 
     def read_plan(self) -> Plan | None:
         """Reads what `write_plan` wrote; None if it is not there."""
@@ -46,7 +52,13 @@ class AttemptFolder:
 
     def write_status(self, statuses: Sequence[ReplicaStatus]) -> None:
         """Tells how the replicas are, whole or not at all."""
-        write_json(self._status, [asdict(status) for status in statuses])
+        document = [asdict(status) for status in statuses]
+        try:
+            write_json(self._status, document)
+        except OSError:
+            # The job has filled the disk: that must not keep anybody from learning of its end.
+            self._reserve.unlink(missing_ok=True)
+            write_json(self._status, document)
 
     def read_status(self) -> list[ReplicaStatus] | None:
         """How the replicas are; None while nobody has said."""
