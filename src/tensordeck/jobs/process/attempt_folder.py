@@ -17,7 +17,6 @@ from tensordeck.jobs.executor import Phase, ReplicaStatus
 from tensordeck.jobs.process.json_file import read_json, write_json
 from tensordeck.jobs.process.plan import Plan
 
-
 _RESERVE_BYTES = 64 << 10
 """Kept back for the last status."""
 
