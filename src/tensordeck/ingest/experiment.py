@@ -12,6 +12,7 @@ from tensordeck.ingest.connection import Connection
 from tensordeck.ingest.log_directory import run_id
 from tensordeck.ingest.summaries import Series, ValueType
 from tensordeck.ingest.warn import Warn, warn_in_log
+from tensordeck.names import shown
 
 __all__ = ["Columns", "Experiment", "Run", "size_of"]
 
@@ -86,11 +87,12 @@ class Experiment:
         experiment = self._get_or_create(tensorboard, experiment_id)
         self.created = _time_text(experiment.create_time)
         self.runs: dict[str, Run] = {}
+        self._refused_runs: set[str] = set()
         self._load_runs()
 
     def add_runs(self, names: Iterable[str]) -> None:
-        """Makes the runs that do not exist yet."""
-        wanted = list(names)
+        """Makes the runs that do not exist yet, but for those that the server refuses."""
+        wanted = [name for name in names if name not in self._refused_runs]
         try:
             self._create_runs(wanted)
         except errors.AlreadyExists:  # another uploader was faster
@@ -116,6 +118,9 @@ class Experiment:
     def write(self, points: Mapping[tuple[str, Series], Columns]) -> None:
         """Writes points; returns when the server has acknowledged all.
 
+        What the server refuses as invalid is left out with a warning: one bad name must not keep
+        everything else back.
+
         Args:
             points: By run (its display name) and series.
 
@@ -124,6 +129,7 @@ class Experiment:
                 them again does no harm.
         """
         self.add_runs(dict.fromkeys(run for run, _ in points))
+        points = {key: columns for key, columns in points.items() if key[0] in self.runs}
         self._add_series(points)
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
             for done in [pool.submit(self._send, request) for request in self._requests(points)]:
@@ -164,15 +170,15 @@ class Experiment:
                     )
                 )
         for part in _parts(requests, _CREATED_PER_REQUEST):
-            reply = self._connection.call(
-                "BatchCreateTensorboardRuns",
-                protos.message("BatchCreateTensorboardRunsRequest")(
-                    parent=self.name, requests=part
-                ),
-                "BatchCreateTensorboardRunsResponse",
-            )
-            for run in reply.tensorboard_runs:
-                self.runs[run.display_name] = Run(run.name, _time_text(run.create_time), True)
+            for request, run in self._created("TensorboardRuns", "tensorboard_runs", part):
+                name = request.tensorboard_run.display_name
+                if isinstance(run, errors.InvalidArgument):
+                    self._refused_runs.add(name)
+                    self._warn(
+                        f"The run {shown(name)} can't be made, and is left out: {run.message}"
+                    )
+                else:
+                    self.runs[name] = Run(run.name, _time_text(run.create_time), True)
 
     def _load_runs(self) -> None:
         request = protos.message("ListTensorboardRunsRequest")(parent=self.name, page_size=1000)
@@ -187,9 +193,13 @@ class Experiment:
         for run_display_name, series in points:
             run = self.runs[run_display_name]
             have = run.series.get(series.tag)
-            if have is None:
+            if have is None and series.tag not in run.refused:
                 wanted.append((run, series))
-            elif have.value_type is not series.value_type and series.tag not in run.refused:
+            elif (
+                have is not None
+                and have.value_type is not series.value_type
+                and series.tag not in run.refused
+            ):
                 run.refused.add(series.tag)
                 self._warn(
                     f"{run.name} has {series.tag!r} as a series of {have.value_type.name}: "
@@ -213,16 +223,43 @@ class Experiment:
             )
             for run, series in wanted
         ]
-        reply = self._connection.call(
-            "BatchCreateTensorboardTimeSeries",
-            protos.message("BatchCreateTensorboardTimeSeriesRequest")(
-                parent=self.name, requests=requests
-            ),
-            "BatchCreateTensorboardTimeSeriesResponse",
-        )
-        for (run, series), made in zip(wanted, reply.tensorboard_time_series, strict=True):
-            run.series[series.tag] = series
-            run.ids[series.tag] = made.name
+        made = self._created("TensorboardTimeSeries", "tensorboard_time_series", requests)
+        for (run, series), (_, new) in zip(wanted, made, strict=True):
+            if isinstance(new, errors.InvalidArgument):
+                run.refused.add(series.tag)
+                self._warn(
+                    f"The series {shown(series.tag)} of {run.name} can't be made, and is left "
+                    f"out: {new.message}"
+                )
+            else:
+                run.series[series.tag] = series
+                run.ids[series.tag] = new.name
+
+    def _created(self, kind: str, field: str, requests: list[Any]) -> Iterator[tuple[Any, Any]]:
+        """Makes resources in one call, or in several when the server refuses some of them.
+
+        Args:
+            kind: What is made, as the method's name has it.
+            field: Where the reply holds them.
+            requests: What to make.
+
+        Yields:
+            Each request, in order, with what was made or the InvalidArgument that it met.
+        """
+        if not requests:
+            return
+        batch = protos.message(f"BatchCreate{kind}Request")(parent=self.name, requests=requests)
+        try:
+            reply = self._connection.call(f"BatchCreate{kind}", batch, f"BatchCreate{kind}Response")
+        except errors.InvalidArgument as error:
+            if len(requests) == 1:
+                yield requests[0], error
+                return
+            middle = len(requests) // 2
+            yield from self._created(kind, field, requests[:middle])
+            yield from self._created(kind, field, requests[middle:])
+            return
+        yield from zip(requests, getattr(reply, field), strict=True)
 
     def _requests(self, points: Mapping[tuple[str, Series], Columns]) -> Iterator[Any]:
         """Packs points into as few requests as the limits allow."""
@@ -247,9 +284,16 @@ class Experiment:
             yield request
 
     def _send(self, request: Any) -> None:
-        self._connection.call(
-            "WriteTensorboardExperimentData", request, "WriteTensorboardExperimentDataResponse"
-        )
+        try:
+            self._connection.call(
+                "WriteTensorboardExperimentData", request, "WriteTensorboardExperimentDataResponse"
+            )
+        except errors.InvalidArgument as error:
+            halves = _halves(request)
+            if not halves:
+                self._warn(f"Points are left out, because the server refuses them: {error.message}")
+            for half in halves:
+                self._send(half)
 
 
 def size_of(value: Value) -> int:
@@ -268,6 +312,24 @@ def _series_data(request: Any, run: Run, series: Series) -> Any:
         tensorboard_time_series_id=run.ids[series.tag].rpartition("/")[2],
         value_type=int(series.value_type),
     )
+
+
+def _halves(request: Any) -> list[Any]:
+    """Two requests that write the same together; none if there is only one series in it."""
+    written = [
+        (run.tensorboard_run, data)
+        for run in request.write_run_data_requests
+        for data in run.time_series_data
+    ]
+    if len(written) < 2:
+        return []
+    halves = []
+    for part in (written[: len(written) // 2], written[len(written) // 2 :]):
+        half = type(request)(tensorboard_experiment=request.tensorboard_experiment)
+        for run, data in part:
+            half.write_run_data_requests.add(tensorboard_run=run, time_series_data=[data])
+        halves.append(half)
+    return halves
 
 
 def _set(point: Any, wall_time: float, value: Value) -> None:

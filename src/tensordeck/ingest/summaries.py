@@ -5,6 +5,7 @@ values (`simple_value`, `histo`, `image`, `graph_def`, …) into tensors with a 
 class. Every plugin's series are kept, also those that nobody here knows.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -148,14 +149,15 @@ class SummaryDecoder:
         if series is None:
             series = self._series[value.tag] = self._new_series(value)
         if series.value_type is ValueType.SCALAR:
-            array = tensor_util.make_ndarray(value.tensor)
-            if array.size != 1:
-                self._warn(value.tag, f"a scalar has {array.size} values at step {step}")
+            # Looked at first: a few bytes may stand for a tensor of any size.
+            if (size := _size(value.tensor)) != 1:
+                self._warn(value.tag, f"a scalar has {size} values at step {step}")
                 return
+            array = tensor_util.make_ndarray(value.tensor)
             yield Point(series, step, wall_time, float(array.item()))
         elif series.value_type is ValueType.BLOB_SEQUENCE:
-            blobs = tensor_util.make_ndarray(value.tensor).ravel().tolist()
-            if not all(isinstance(blob, bytes) for blob in blobs):
+            blobs = list(value.tensor.string_val)
+            if value.tensor.dtype != types_pb2.DT_STRING or _size(value.tensor) != len(blobs):
                 self._warn(value.tag, f"a blob sequence holds other things at step {step}")
                 return
             yield Point(series, step, wall_time, tuple(blobs))
@@ -178,6 +180,11 @@ class SummaryDecoder:
         if tag not in self._warned:
             self._warned.add(tag)
             self._tell(f"Run {self._run!r}, tag {tag!r}: {problem}; such values are skipped.")
+
+
+def _size(tensor: Any) -> int:
+    """How many values a tensor has."""
+    return math.prod(dimension.size for dimension in tensor.tensor_shape.dim)
 
 
 def _fast_scalar(value: Any) -> float | None:

@@ -17,18 +17,20 @@ _HEADER: Final = struct.Struct("<QI")
 _FOOTER: Final = struct.Struct("<I")
 _OVERHEAD: Final = _HEADER.size + _FOOTER.size
 _CHUNK: Final = 1 << 20
+LARGEST: Final = 256 << 20
+"""Bytes of the largest record that is read: what a length says is not always there, or wanted."""
 
 
 class CorruptRecord(ValueError):  # noqa: N818 -- a state of the data, as in TensorBoard's reader
-    """A record whose checksum does not match: nothing after it can be trusted.
+    """A record whose checksum does not match, or that is too large: it ends the reading.
 
     Attributes:
         offset: Where in the file the record starts, in bytes.
-        what: What did not match: `length` or `payload`.
+        what: What is wrong, as a part of a sentence about the record.
     """
 
     def __init__(self, offset: int, what: str) -> None:
-        super().__init__(f"the {what} of the record at byte {offset} fails its checksum")
+        super().__init__(f"the record at byte {offset} {what}")
         self.offset = offset
         self.what = what
 
@@ -60,7 +62,7 @@ def read_records(stream: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]
         The offset behind each record, and its payload.
 
     Raises:
-        CorruptRecord: If a checksum does not match.
+        CorruptRecord: If a checksum does not match, or a record is larger than `LARGEST`.
     """
     stream.seek(start)
     buffer, base, position, wanted = b"", start, 0, _OVERHEAD
@@ -74,13 +76,18 @@ def read_records(stream: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]
                 break
             length, length_crc = _HEADER.unpack_from(buffer, position)
             if masked_crc(buffer[position : position + 8]) != length_crc:
-                raise CorruptRecord(base + position, "length")
+                raise CorruptRecord(base + position, "has a length that fails its checksum")
+            if length > LARGEST:
+                raise CorruptRecord(
+                    base + position,
+                    f"has {length:,} bytes, more than the {LARGEST:,} that are read",
+                )
             if rest < length + _OVERHEAD:
                 wanted = length + _OVERHEAD - rest
                 break
             first = position + _HEADER.size
             payload = buffer[first : first + length]
             if masked_crc(payload) != _FOOTER.unpack_from(buffer, first + length)[0]:
-                raise CorruptRecord(base + position, "payload")
+                raise CorruptRecord(base + position, "has a payload that fails its checksum")
             position = first + length + _FOOTER.size
             yield base + position, payload
