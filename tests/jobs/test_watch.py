@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tensordeck import protos
 from tensordeck.errors import NotFound
-from tensordeck.ingest.connection import Target
+from tensordeck.ingest.connection import Connection, Target
 from tensordeck.jobs.watch import Watch
 from tests.ingest.reading_back import Reader, create_instance, target_of
 from tests.ingest.sample_logs import numbered, write
@@ -224,3 +225,20 @@ def test_stop_is_bounded_while_the_server_is_away(tmp_path, fresh_server):
     again.start()
     assert again.stop()
     assert job.scalars() == {"train": {"loss": numbered(range(10))}}
+
+
+def test_an_experiment_that_is_deleted_while_the_job_runs_is_filled_again(job, running):
+    write(job.logs / "train", range(3))
+    watch = running()
+    until(lambda: watch.progress.points == 3)
+    request = protos.message("DeleteTensorboardExperimentRequest")(name=watch.progress.experiment)
+    with Connection(job.target) as connection:
+        connection.call("DeleteTensorboardExperiment", request, "google.longrunning.Operation")
+    assert not job.has_experiment()
+
+    write(job.logs / "train", range(3), first_step=3, filename_suffix=".more")
+    until(job.has_experiment)
+    assert watch.stop()
+
+    assert job.scalars() == {"train": {"loss": numbered([*range(3), *range(3)])}}
+    assert len(job.warnings) == 1
