@@ -38,7 +38,11 @@ class TableFormat(StrEnum):
 
 def upload(
     logdir: Annotated[
-        Path, typer.Argument(metavar="LOGDIR", help="Folder with event files, in any depth.")
+        str,
+        typer.Argument(
+            metavar="LOGDIR",
+            help="Folder with event files, in any depth; gs://BUCKET/FOLDER is one on the server.",
+        ),
     ],
     experiment: Annotated[
         str,

@@ -1,13 +1,16 @@
-"""A connection to a server's public API, by gRPC.
+"""A connection to a server's public API: gRPC, and REST for what has no gRPC.
 
 It speaks the same protocol as the official client, with the raw messages of `protos`, so that
 uploading and exporting need no cloud library. Calls are retried while the server is away.
 """
 
+import http.client
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +101,9 @@ class Connection:
         else:
             self._channel = grpc.insecure_channel(where, options)
         self._token = BearerToken(target.credentials, f"{self._url}/token", verify)
+        self._http = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=verify)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -161,6 +167,34 @@ class Connection:
                 return
             request.page_token = page.next_page_token
 
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """Reads from one of the server's REST faces.
+
+        Args:
+            path: Path and query, quoted.
+            headers: Further headers of the request.
+
+        Raises:
+            errors.TensordeckError: As `call`.
+        """
+
+        def attempt() -> bytes:
+            request = urllib.request.Request(  # noqa: S310 -- http or https, see the constructor
+                self._url + path,
+                headers={**(headers or {}), "Authorization": self._token.header()},
+            )
+            try:
+                with self._http.open(request, timeout=_CALL_SECONDS) as reply:
+                    content: bytes = reply.read()
+                    return content
+            except urllib.error.HTTPError as error:
+                code = _GRPC_CODES.get(error.code, 2 if error.code >= 500 else 9)
+                raise self._as_ours(code, f"{path.partition('?')[0]}: {error}") from error
+            except (OSError, http.client.HTTPException) as error:
+                raise self._as_ours(14, str(getattr(error, "reason", error))) from error
+
+        return self._retried(attempt)
+
     def _as_ours(self, code: int, text: str) -> errors.TensordeckError:
         """The error of a gRPC code; a refused token is forgotten, so that a retry renews it."""
         kind = _ERRORS.get(code, errors.Internal)
@@ -196,6 +230,10 @@ class Connection:
         return retrying(attempt)
 
 
+_GRPC_CODES: Final = {
+    400: 3, 401: 16, 403: 7, 404: 5, 412: 9, 416: 11, 429: 8, 503: 14, 507: 8,
+}  # fmt: skip
+"""What the statuses of HTTP mean, as gRPC codes."""
 _ERRORS: Final = {kind.grpc_code: kind for kind in errors.TensordeckError.__subclasses__()} | {
     2: errors.Unavailable,  # UNKNOWN: the connection broke under the call
     4: errors.Unavailable,  # DEADLINE_EXCEEDED

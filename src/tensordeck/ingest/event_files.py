@@ -1,8 +1,7 @@
 """Event files: one writer's log, read from a position and again when it has grown."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO, Final
+from collections.abc import Iterator
+from typing import BinaryIO, Final, Literal, Protocol
 
 import google_crc32c
 
@@ -10,7 +9,7 @@ from tensordeck.ingest.summaries import Point, SummaryDecoder
 from tensordeck.ingest.tfrecord import CorruptRecord, read_records
 from tensordeck.ingest.warn import Warn, warn_in_log
 
-__all__ = ["EventFile", "is_event_file"]
+__all__ = ["EventFile", "FileSize", "StoredFile", "is_event_file"]
 
 _HEAD: Final = 64
 
@@ -23,8 +22,22 @@ def is_event_file(name: str) -> bool:
     return "tfevents" in name and not name.endswith(".profile-empty")
 
 
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+class FileSize(Protocol):
+    """What is asked of a file's status."""
+
+    @property
+    def st_size(self) -> int:
+        """Bytes."""
+
+
+class StoredFile(Protocol):
+    """A file, wherever it lies; a `pathlib.Path` is one. Its text is how messages name it."""
+
+    def stat(self) -> FileSize:
+        """Looks at it. Raises OSError if it is not there."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Opens it for reading, seekable. Raises OSError if it can't be read."""
 
 
 class EventFile:
@@ -43,11 +56,10 @@ class EventFile:
 
     def __init__(
         self,
-        path: Path,
+        path: StoredFile,
         position: int = 0,
         head: int | None = None,
         *,
-        open_file: Callable[[Path], BinaryIO] = _open,
         warn: Warn = warn_in_log,
     ) -> None:
         """Starts at a position.
@@ -56,14 +68,12 @@ class EventFile:
             path: Where the file lies.
             position: Where an earlier reading ended.
             head: The checksum that it left.
-            open_file: Opens it for reading.
             warn: Told what can't be read.
         """
         self.path = path
         self.position = position
         self.head = head
         self.dead = False
-        self._open = open_file
         self._warn = warn
         self._told = ""
         self._size = -1
@@ -87,7 +97,7 @@ class EventFile:
             size = self.path.stat().st_size
             if self.dead or size == self._size:
                 return
-            with self._open(self.path) as stream:
+            with self.path.open("rb") as stream:
                 head = stream.read(_HEAD)
                 self._notice_replacement(size, head)
                 for end, record in read_records(stream, self.position):

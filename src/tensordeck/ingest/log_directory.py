@@ -6,12 +6,20 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal, Protocol
 
 from tensordeck import confined
-from tensordeck.ingest.event_files import is_event_file
+from tensordeck.ingest.event_files import StoredFile, is_event_file
 
-__all__ = ["ROOT_RUN", "LogDirectory", "find_event_files", "run_id", "run_name"]
+__all__ = [
+    "ROOT_RUN",
+    "FoundFile",
+    "LogDirectory",
+    "LogFolder",
+    "find_event_files",
+    "run_id",
+    "run_name",
+]
 
 ROOT_RUN: Final = "default"
 """The run of event files that lie in the log directory itself, as the official uploader has it."""
@@ -21,8 +29,37 @@ _ID_LENGTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
+class FoundFile:
+    """An event file.
+
+    Attributes:
+        run: The run that it belongs to.
+        name: Its path below the log directory, with slashes.
+        file: What is read.
+    """
+
+    run: str
+    name: str
+    file: StoredFile
+
+
+class LogFolder(Protocol):
+    """A log directory, wherever it lies. Its text is how messages name it."""
+
+    @property
+    def key(self) -> str:
+        """What positions in its files are remembered under."""
+
+    def exists(self) -> bool:
+        """Whether it is there now."""
+
+    def event_files(self) -> Iterator[FoundFile]:
+        """Finds its event files, in the order of `find_event_files`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogDirectory:
-    """A log directory, what its runs are called, and how far its writer is trusted.
+    """One on this machine, what its runs are called, and how far its writer is trusted.
 
     Attributes:
         path: Where it lies; it need not exist yet.
@@ -36,22 +73,24 @@ class LogDirectory:
     run: str = ""
     trusted: bool = True
 
-    def event_files(self) -> Iterator[tuple[str, Path]]:
-        """Finds its event files, as `find_event_files` does."""
-        found = find_event_files(self.path) if self.trusted else self._confined()
-        for name, path in found:
-            yield (self._named(name) if self.run else name), path
+    def __str__(self) -> str:
+        return str(self.path)
 
-    def open(self, path: Path) -> BinaryIO:
-        """Opens one of its files for reading.
+    @property
+    def key(self) -> str:
+        """See `LogFolder.key`."""
+        return os.path.realpath(self.path)
 
-        Raises:
-            OSError: If it can't be read, or leads out of a directory that is not trusted.
-        """
-        if self.trusted:
-            return path.open("rb")
-        name = os.fspath(path.relative_to(self.path))
-        return os.fdopen(confined.open_for_reading(self.path, name), "rb")
+    def exists(self) -> bool:
+        """See `LogFolder.exists`."""
+        return self.path.is_dir()
+
+    def event_files(self) -> Iterator[FoundFile]:
+        """See `LogFolder.event_files`."""
+        for run, path in find_event_files(self.path) if self.trusted else self._confined():
+            name = path.relative_to(self.path)
+            file = path if self.trusted else _ConfinedFile(self.path, name)
+            yield FoundFile(self._named(run), name.as_posix(), file)
 
     def _confined(self) -> Iterator[tuple[str, Path]]:
         for found in confined.find_files(self.path):
@@ -59,8 +98,27 @@ class LogDirectory:
             if found.name == found.target and is_event_file(path.name):
                 yield run_name(self.path, path.parent), path
 
-    def _named(self, name: str) -> str:
-        return self.run if name == ROOT_RUN else f"{self.run}/{name}"
+    def _named(self, run: str) -> str:
+        if not self.run:
+            return run
+        return self.run if run == ROOT_RUN else f"{self.run}/{run}"
+
+
+@dataclass(frozen=True, slots=True)
+class _ConfinedFile:
+    """A file of a directory that is not trusted: it opens only where it leads to none outside."""
+
+    folder: Path
+    name: Path
+
+    def __str__(self) -> str:
+        return str(self.folder / self.name)
+
+    def stat(self) -> os.stat_result:
+        return (self.folder / self.name).stat()
+
+    def open(self, _mode: Literal["rb"], /) -> BinaryIO:
+        return os.fdopen(confined.open_for_reading(self.folder, os.fspath(self.name)), "rb")
 
 
 def find_event_files(logdir: Path) -> Iterator[tuple[str, Path]]:

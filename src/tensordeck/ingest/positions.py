@@ -58,16 +58,16 @@ class Positions:
     files: dict[str, FilePosition] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path, logdir: Path, url: str, experiment: str) -> Self:
+    def load(cls, folder: Path, logdir: str, url: str, experiment: str) -> Self:
         """Reads the positions of an earlier upload; empty ones when there are none.
 
         Args:
             folder: Where such files are kept.
-            logdir: The log directory.
+            logdir: The log directory's own key.
             url: The server.
             experiment: The experiment's full name.
         """
-        key = "\n".join((os.path.realpath(logdir), url, experiment))
+        key = f"{logdir}\n{url}\n{experiment}"
         path = folder / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:32]}.json"
         try:
             stored = json.loads(path.read_text())

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from tensordeck.errors import InvalidArgument
+from tensordeck.ingest.bucket_folder import BucketFolder
 from tensordeck.ingest.connection import Connection, Target
 from tensordeck.ingest.event_files import EventFile
 from tensordeck.ingest.experiment import Columns, Experiment, size_of
-from tensordeck.ingest.log_directory import LogDirectory
+from tensordeck.ingest.log_directory import FoundFile, LogDirectory, LogFolder
 from tensordeck.ingest.positions import FilePosition, Positions, default_folder
 from tensordeck.ingest.summaries import Point, Series, SummaryDecoder
 from tensordeck.ingest.warn import Warn, warn_in_log
@@ -48,7 +49,7 @@ class Progress:
 
 
 def upload(
-    logdir: Path | Sequence[LogDirectory],
+    logdir: Path | str | Sequence[LogDirectory],
     experiment: str,
     target: Target,
     *,
@@ -68,7 +69,7 @@ def upload(
     again, unless their run or experiment was deleted in between.
 
     Args:
-        logdir: The log directory or directories.
+        logdir: The log directory or directories; `gs://BUCKET/FOLDER` is one on the server.
         experiment: The experiment's id; it is made if it does not exist.
         target: The server and the instance.
         follow: Go on, looking for growth, until `stop` is set. The directory may then appear
@@ -89,14 +90,14 @@ def upload(
         tensordeck.errors.InvalidArgument: If the directory does not exist or an argument is bad.
         tensordeck.errors.TensordeckError: What the server answered.
     """
-    directories = [LogDirectory(logdir)] if isinstance(logdir, Path) else list(logdir)
-    for directory in directories:
-        if not follow and not directory.path.is_dir():
-            raise InvalidArgument(f"{directory.path} is not a directory.")
     if not target.tensorboard:
         raise InvalidArgument("The target names no tensorboard instance.")
     stop = stop or threading.Event()
     with Connection(target, patience=patience, stop=abandon or stop) as connection:
+        directories = _folders(logdir, connection)
+        for directory in directories:
+            if not follow and not directory.exists():
+                raise InvalidArgument(f"{directory} is not a directory.")
         # Opening it tells of mistakes at once.
         opened = Experiment(connection, target.tensorboard, experiment, warn)
         connection.patience = _FOREVER if follow else patience
@@ -108,7 +109,7 @@ def upload(
 
         for directory in directories:
             known = Positions.load(
-                positions or default_folder(), directory.path, target.url, opened.name
+                positions or default_folder(), directory.key, target.url, opened.name
             )
             known.keep_only(
                 "" if again else opened.created,
@@ -129,6 +130,14 @@ def upload(
                 connection.patience = patience
                 look()
         return _sum(opened.name, uploads)
+
+
+def _folders(
+    logdir: Path | str | Sequence[LogDirectory], connection: Connection
+) -> Sequence[LogFolder]:
+    if isinstance(logdir, str) and logdir.startswith(BucketFolder.SCHEME):
+        return [BucketFolder(logdir, connection)]
+    return [LogDirectory(Path(logdir))] if isinstance(logdir, str | Path) else logdir
 
 
 def _sum(experiment: str, uploads: Sequence["_Upload"]) -> Progress:
@@ -178,7 +187,7 @@ class _Upload:
 
     def __init__(
         self,
-        directory: LogDirectory,
+        directory: LogFolder,
         experiment: Experiment,
         positions: Positions,
         tell: Callable[[], None],
@@ -214,23 +223,21 @@ class _Upload:
     def _grown(self) -> Iterator[tuple[str, str, EventFile]]:
         """Finds the files that may have something new."""
         found = 0
-        for run, path in self._directory.event_files():
+        for one in self._directory.event_files():
             found += 1
-            name = path.relative_to(self._directory.path).as_posix()
-            file = self._files.get(name)
+            file = self._files.get(one.name)
             if file is None:
-                file = self._files[name] = self._opened(name, path)
+                file = self._files[one.name] = self._opened(one)
             if file.may_have_grown():
-                yield run, name, file
+                yield one.run, one.name, file
         self.files = found
 
-    def _opened(self, name: str, path: Path) -> EventFile:
-        known = self._positions.files.get(name)
+    def _opened(self, found: FoundFile) -> EventFile:
+        known = self._positions.files.get(found.name)
         return EventFile(
-            path,
+            found.file,
             known.position if known else 0,
             known.head if known else None,
-            open_file=self._directory.open,
             warn=self._warn,
         )
 
