@@ -127,6 +127,7 @@ class _Reader:
         name = names.ResourceName.parse(log.job)
         self._log = log
         self._query = query
+        self._since_ns = query.period.since_ns - 1  # a stamp may be later than its line
         self._project = name.project
         self._job_id = name.id
 
@@ -137,7 +138,7 @@ class _Reader:
         found: list[LogLine] = []
         limit, seen = query.size, 0
         while len(found) < query.size and seen < _MOST_LINES:
-            page = self._log.read(cursor, limit, query.period.since_ns)
+            page = self._log.read(cursor, limit, self._since_ns)
             matching = [place for place, line in enumerate(page.lines) if self._matches(line)]
             room = query.size - len(found)
             if len(matching) > room:
@@ -176,7 +177,7 @@ class _Reader:
         last: deque[LogLine] = deque(maxlen=wanted)
         cursor = ""
         while True:
-            page = self._log.read(cursor, _CHUNK, self._query.period.since_ns)
+            page = self._log.read(cursor, _CHUNK, self._since_ns)
             last.extend(line for line in page.lines if self._is_before(line, end))
             if len(page.lines) < _CHUNK or page.lines[-1].time_ns > end[0]:
                 return list(last)
