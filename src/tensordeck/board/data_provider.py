@@ -6,8 +6,8 @@ let the caller pass; a request's own board travels beside it (`BOARD`), for blob
 
 # ruff: noqa: ARG002 -- every method takes the context, as TensorBoard calls it
 
-from collections.abc import Callable, Collection
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, NotRequired, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from tensorboard import auth, context, errors
@@ -36,6 +36,22 @@ BOARD: Final = "tensordeck.board"
 
 T = TypeVar("T")
 Nested = dict[str, dict[str, T]]
+
+
+class SeriesRequest(TypedDict):
+    """What TensorBoard asks a provider for, by keyword.
+
+    Attributes:
+        experiment_id: A board's address text.
+        plugin_name: Whose series.
+        downsample: At most this many points of each; only of reads.
+        run_tag_filter: Which runs and tags; all when missing or None.
+    """
+
+    experiment_id: str
+    plugin_name: str
+    downsample: NotRequired[int | None]
+    run_tag_filter: NotRequired[provider.RunTagFilter | None]
 
 
 class BoardAuth(auth.AuthProvider):  # type: ignore[misc]  # TensorBoard has no types
@@ -90,39 +106,24 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         ]
 
     def list_scalars(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[provider.ScalarTimeSeries]":
         """See `DataProvider`."""
-        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
-        summaries = self._summaries(found)
-        return _mapped(
-            found,
-            lambda s: provider.ScalarTimeSeries(
-                **_description(s, summaries[s.pk]), last_value=summaries[s.pk].last
-            ),
+        return self._listed(
+            request, ValueType.SCALAR, provider.ScalarTimeSeries, lambda s: {"last_value": s.last}
         )
 
     def read_scalars(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        downsample: int | None = None,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[list[provider.ScalarDatum]]":
         """See `DataProvider`; keeps the shape instead of sampling at random."""
-        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
+        limit = request.get("downsample")
         result: Nested[list[provider.ScalarDatum]] = {}
+        found = self._find(request, ValueType.SCALAR)
         for run, by_tag in read_columns(self._points, found).items():
             result[run] = {}
             for tag, whole in by_tag.items():
-                columns = displayed(whole, max(2, downsample or len(whole.steps)))
+                columns = displayed(whole, max(2, limit or len(whole.steps)))
                 result[run][tag] = [
                     provider.ScalarDatum(step, wall, value)
                     for step, wall, value in zip(
@@ -135,16 +136,11 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         return result
 
     def read_last_scalars(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[provider.ScalarDatum]":
         """See `DataProvider`; the value at the largest step, without reading any points."""
-        found = self._find(experiment_id, plugin_name, ValueType.SCALAR, run_tag_filter)
-        summaries = self._summaries(found)
+        found = self._find(request, ValueType.SCALAR)
+        summaries = self._points.summaries(_keys(found))
         kept = _where(found, lambda s: summaries[s.pk].count > 0)
         return _mapped(
             kept,
@@ -156,65 +152,33 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         )
 
     def list_tensors(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[provider.TensorTimeSeries]":
         """See `DataProvider`."""
-        found = self._find(experiment_id, plugin_name, ValueType.TENSOR, run_tag_filter)
-        summaries = self._summaries(found)
-        return _mapped(
-            found, lambda s: provider.TensorTimeSeries(**_description(s, summaries[s.pk]))
-        )
+        return self._listed(request, ValueType.TENSOR, provider.TensorTimeSeries, lambda _: {})
 
     def read_tensors(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        downsample: int | None = None,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[list[provider.TensorDatum]]":
         """See `DataProvider`; points that are no tensors are left out."""
-        found = self._find(experiment_id, plugin_name, ValueType.TENSOR, run_tag_filter)
-        payloads = self._points.read_payloads(_keys(found), limit=downsample)
-        return _mapped(found, lambda s: _tensors(payloads[s.pk]))
+        return self._read(request, ValueType.TENSOR, lambda _, columns: _tensors(columns))
 
     def list_blob_sequences(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[provider.BlobSequenceTimeSeries]":
         """See `DataProvider`."""
-        found = self._find(experiment_id, plugin_name, ValueType.BLOB_SEQUENCE, run_tag_filter)
-        summaries = self._summaries(found)
-        return _mapped(
-            found,
-            lambda s: provider.BlobSequenceTimeSeries(
-                **_description(s, summaries[s.pk]), max_length=summaries[s.pk].max_blob_length
-            ),
+        return self._listed(
+            request,
+            ValueType.BLOB_SEQUENCE,
+            provider.BlobSequenceTimeSeries,
+            lambda s: {"max_length": s.max_blob_length},
         )
 
     def read_blob_sequences(
-        self,
-        ctx: context.RequestContext | None = None,
-        *,
-        experiment_id: str,
-        plugin_name: str,
-        downsample: int | None = None,
-        run_tag_filter: provider.RunTagFilter | None = None,
+        self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[list[provider.BlobSequenceDatum]]":
         """See `DataProvider`."""
-        found = self._find(experiment_id, plugin_name, ValueType.BLOB_SEQUENCE, run_tag_filter)
-        payloads = self._points.read_payloads(_keys(found), limit=downsample)
-        return _mapped(found, lambda s: _blob_sequences(s, payloads[s.pk]))
+        return self._read(request, ValueType.BLOB_SEQUENCE, _blob_sequences)
 
     def read_blob(self, ctx: context.RequestContext | None = None, *, blob_key: str) -> bytes:
         """See `DataProvider`; only of the experiments on the request's own board."""
@@ -239,20 +203,37 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         except NotFound as error:
             raise errors.NotFoundError(error.message) from error
 
-    def _find(
-        self,
-        experiment_id: str,
-        plugin: str,
-        kind: ValueType,
-        run_tag_filter: provider.RunTagFilter | None,
-    ) -> SeriesByTag:
-        runs: Collection[str] | None = run_tag_filter.runs if run_tag_filter else None
-        tags: Collection[str] | None = run_tag_filter.tags if run_tag_filter else None
-        found = self._list(experiment_id).series(plugin, (kind,), runs, tags)
+    def _find(self, request: SeriesRequest, kind: ValueType) -> SeriesByTag:
+        plugin = request["plugin_name"]
+        chosen = request.get("run_tag_filter") or provider.RunTagFilter()
+        found = self._list(request["experiment_id"]).series(
+            plugin, (kind,), chosen.runs, chosen.tags
+        )
         return _where(found, lambda s: readable(plugin, s.plugin_data))
 
-    def _summaries(self, series: SeriesByTag) -> dict[int, SeriesSummary]:
-        return self._points.summaries(_keys(series))
+    def _listed(
+        self,
+        request: SeriesRequest,
+        kind: ValueType,
+        make: Callable[..., T],
+        more: Callable[[SeriesSummary], dict[str, Any]],
+    ) -> Nested[T]:
+        """Describes series by their summaries: what all kinds have, and what only this one has."""
+        found = self._find(request, kind)
+        summaries = self._points.summaries(_keys(found))
+        return _mapped(
+            found, lambda s: make(**_description(s, summaries[s.pk]), **more(summaries[s.pk]))
+        )
+
+    def _read(
+        self,
+        request: SeriesRequest,
+        kind: ValueType,
+        make: Callable[[TimeSeries, PayloadColumns], T],
+    ) -> Nested[T]:
+        found = self._find(request, kind)
+        payloads = self._points.read_payloads(_keys(found), limit=request.get("downsample"))
+        return _mapped(found, lambda s: make(s, payloads[s.pk]))
 
 
 def _keys(series: SeriesByTag) -> list[tuple[int, int]]:
