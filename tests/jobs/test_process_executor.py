@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument
+from tensordeck.jobs import job_log
 from tensordeck.jobs.executor import Phase
 from tensordeck.jobs.machine_types import machine
 from tests.jobs.process_host import Host, eventually, lines, sdist, small, text
@@ -85,12 +87,12 @@ def test_100_mb_of_output_are_kept_in_part(host: Host) -> None:
     """
     launch, [status] = host.run(host.replica(script, env={"PYTHONUNBUFFERED": ""}))
     assert status.phase is Phase.SUCCEEDED
-    found = lines(launch)
-    assert found[0].text.startswith("0000 ")
-    assert found[-1].text == "the end"
-    assert any("bytes of output are left out" in line.text for line in found)
-    kept = sum(path.stat().st_size for path in (launch.folder / "logs").iterdir())
-    assert kept < 80 << 20
+    logs = launch.folder / "logs"
+    [first] = job_log.read(logs, limit=1).lines
+    [end] = job_log.last(logs, "workerpool0-0", 1)
+    assert first.text.startswith("0000 ")
+    assert end.text == "the end"
+    assert 50 << 20 < sum(path.stat().st_size for path in logs.iterdir()) < 80 << 20
 
 
 def test_what_a_replica_leaves_behind_is_killed(host: Host, tmp_path: Path) -> None:
@@ -211,6 +213,42 @@ def test_a_killed_supervisor_leaves_nothing_behind(host: Host, tmp_path: Path) -
     assert status.phase is Phase.LOST
     assert "supervisor is gone" in status.reason
     assert not [pid for pid in others if _alive(pid)]
+
+
+def test_a_supervisor_that_is_told_to_end_ends_its_job(host: Host, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    launch, handle = host.start(f"""
+        import os, time
+        open({str(pid_file)!r}, "w").write(f"{{os.getppid()}} {{os.getpid()}}")
+        print("on", flush=True)
+        time.sleep(600)
+    """)
+    eventually(lambda: "on" in text(launch))
+    supervisor, replica = map(int, pid_file.read_text().split())
+    os.kill(supervisor, signal.SIGTERM)
+    [status] = host.wait(handle)
+    assert (status.phase, status.exit_code) == (Phase.LOST, -signal.SIGTERM)
+    assert not _alive(replica)
+
+
+def test_system_metrics_are_recorded(host: Host) -> None:
+    launch = host.launch(host.replica("import time; time.sleep(600)"), system_metrics=True)
+    handle = host.executor.start(launch)
+    folder = launch.folder / "system" / "workerpool0-0"
+    eventually(
+        lambda: folder.is_dir() and any(file.stat().st_size > 200 for file in folder.iterdir())
+    )
+    host.executor.cancel(handle)
+    assert host.wait(handle)[0].phase is Phase.CANCELLED
+
+
+def test_a_folder_that_was_removed_is_a_lost_job(host: Host) -> None:
+    launch, handle = host.start("print('on')")
+    host.wait(handle)
+    shutil.rmtree(launch.folder)
+    host.executor.cancel(handle)
+    [status] = host.executor.poll(handle)
+    assert (status.name, status.phase) == ("workerpool0-0", Phase.LOST)
 
 
 def test_a_package_that_does_not_install_says_why(host: Host, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ _OF_THE_HOST = ("LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 _OF_INSTALLERS = ("HOME", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 _INSTALLERS = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
+_LOCK_SECONDS = 2.0
+_LOCK_PAUSE = 0.01
 _LOST = "The job's supervisor is gone: it was killed, or the host was restarted."
 
 
@@ -86,19 +89,17 @@ class ProcessExecutor(Executor):
         names = [replica.name for replica in launch.replicas]
         handle = {"folder": str(launch.folder), "replicas": names}
         try:
-            lock = folder.lock()
+            lock = _lock(folder)
             if lock is None:
                 return handle
             try:
-                if folder.read_status() is None:
-                    plan = self._resolved(launch)
-                    folder.write_plan(plan)
-                    self._supervise(folder, lock)
+                folder.write_plan(self._resolved(launch))
+                self._supervise(folder, lock)
             finally:
                 os.close(lock)
         except OSError as error:
             raise Unavailable(
-                f"Job {launch.job_id} can't be started on this host: {error.strerror or error}."
+                f"Job {launch.job_id} can't be started on this host: {error}."
             ) from error
         return handle
 
@@ -232,6 +233,17 @@ class ProcessExecutor(Executor):
                 None
             )
         return min(wanted, there)
+
+
+def _lock(folder: AttemptFolder) -> int | None:
+    """Takes the supervisor's lock; None if a supervisor lives, or has lived."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while folder.read_status() is None:
+        # Somebody who polls holds it for a moment, too.
+        if (lock := folder.lock()) is not None or time.monotonic() > until:
+            return lock
+        time.sleep(_LOCK_PAUSE)
+    return None
 
 
 def _compare_machine(replica: Replica, notes: dict[str, None]) -> None:
