@@ -13,14 +13,14 @@ from tests.e2e.training_house import ACCOUNT, IMAGE, IMAGES, TrainingHouse, open
 
 TRAIN = """
 import os, pathlib, time
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-writer = EventFileWriter(os.environ["AIP_TENSORBOARD_LOG_DIR"])  # its flush waits, unlike others'
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+writer = EventsWriter(os.environ["AIP_TENSORBOARD_LOG_DIR"] + "events")
 go = pathlib.Path(os.environ["HOME"])
 for step in range(30):
     value = Summary.Value(tag="loss", simple_value=1 / (step + 1))
-    writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+    writer.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
     writer.flush()
     while step in (9, 19) and not (go / f"go-{step}").exists():
         time.sleep(0.05)
