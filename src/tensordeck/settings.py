@@ -22,7 +22,7 @@ _BOUNDS: Final = {
 """The least and the largest value of a number, where not every number makes sense."""
 _CHOICES: Final = {
     "log_level": ("debug", "info", "warning", "error"),
-    "executor": ("process",),
+    "executor": ("process", "container", "ray"),
 }
 """What a text may be, where not every text makes sense."""
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -46,7 +46,7 @@ class Settings:
         log_level: `debug`, `info`, `warning` or `error`.
         drain_seconds: How long requests in flight may take once a stop was asked for.
         run_jobs: Whether this server runs training jobs; otherwise they wait for one that does.
-        executor: What runs their replicas: `process`.
+        executor: What runs their replicas: `process`, `container` or `ray`.
         parallel_jobs: How many jobs run at a time; the others wait.
         job_images: A TOML file that says what stands for container images; empty means the one
             that comes with the server.
@@ -54,6 +54,11 @@ class Settings:
         keep_jobs_days: How long a job's files stay on this host after its end; its logs stay.
         allow_missing_accelerators: Whether a job may run without an accelerator that it asks for
             and that is not here.
+        container_engine: The command of the container executor's engine; empty means docker or
+            podman, whichever is there.
+        ray_address: Of the dashboard of the Ray executor's cluster.
+        ray_autoscaling: Whether that cluster starts the nodes that jobs ask for. If not, a job
+            that asks for a larger machine gets the largest that is there.
     """
 
     data_dir: Path = Path("tensordeck-data")
@@ -74,6 +79,9 @@ class Settings:
     system_metrics: bool = True
     keep_jobs_days: float = 7.0
     allow_missing_accelerators: bool = False
+    container_engine: str = ""
+    ray_address: str = "http://127.0.0.1:8265"
+    ray_autoscaling: bool = False
 
     @classmethod
     def load(

@@ -50,7 +50,7 @@ _OPTIONS: Final = {
         "how long requests in flight may take after Ctrl-C or SIGTERM",
     ),
     "run_jobs": ("BOOL", "whether this server runs training jobs"),
-    "executor": ("NAME", "what runs them: process"),
+    "executor": ("NAME", "what runs them: process, container or ray"),
     "parallel_jobs": ("N", "how many jobs run at a time; the others wait"),
     "job_images": ("FILE", "TOML file that says what stands for container images in jobs"),
     "system_metrics": ("BOOL", "whether to record what jobs use of this machine"),
@@ -59,6 +59,12 @@ _OPTIONS: Final = {
         "BOOL",
         "whether a job may run without an accelerator that it asks for and that is not here",
     ),
+    "container_engine": (
+        "COMMAND",
+        "the container executor's engine, if not docker or podman, whichever is there",
+    ),
+    "ray_address": ("URL", "dashboard of the ray executor's cluster"),
+    "ray_autoscaling": ("BOOL", "whether that cluster starts the nodes that jobs ask for"),
 }
 """What the value of each setting's option is called, and what the option says of itself."""
 

@@ -51,4 +51,24 @@ def _process(settings: Settings) -> Executor:
     )
 
 
-_OPENERS: dict[str, Callable[[Settings], Executor]] = {"process": _process}
+def _container(settings: Settings) -> Executor:
+    from tensordeck.jobs.container.executor import ContainerExecutor  # noqa: PLC0415 -- as above
+
+    return ContainerExecutor(settings.container_engine)
+
+
+def _ray(settings: Settings) -> Executor:
+    from tensordeck.jobs.ray.executor import RayExecutor  # noqa: PLC0415 -- as above
+
+    return RayExecutor(
+        settings.ray_address,
+        images=Path(settings.job_images) if settings.job_images else None,
+        autoscaling=settings.ray_autoscaling,
+    )
+
+
+_OPENERS: dict[str, Callable[[Settings], Executor]] = {
+    "process": _process,
+    "container": _container,
+    "ray": _ray,
+}

@@ -1,0 +1,41 @@
+"""The code that the launcher on a node needs, as one file."""
+
+import zipfile
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+_PACKAGE: Final = "tensordeck"
+_PARTS: Final = ("__init__.py", "errors.py", "jobs")
+"""What the launcher imports, and more, is among these."""
+
+
+def ship(folder: Path) -> Path:
+    """Packs the launcher into a zip file that Python can import from.
+
+    Args:
+        folder: Where to put it.
+
+    Returns:
+        The file.
+    """
+    file = folder / "launcher.zip"
+    draft = file.with_suffix(".tmp")
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+        root = resources.files(_PACKAGE)
+        for part in _PARTS:
+            _add(archive, root / part, f"{_PACKAGE}/{part}")
+    draft.replace(file)
+    return file
+
+
+def _add(archive: zipfile.ZipFile, entry: Traversable, name: str) -> None:
+    if entry.is_dir():
+        for inner in entry.iterdir():
+            _add(archive, inner, f"{name}/{inner.name}")
+    elif name.endswith(".py"):
+        archive.writestr(name, entry.read_bytes())
+
+
+__all__ = ["ship"]
