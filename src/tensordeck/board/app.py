@@ -91,7 +91,7 @@ class BoardApp:
         self._access = access
         self._draining = draining
         self._listings = Listings(store.catalog)
-        self._data = BoardData(store.points)
+        self._data = BoardData(store)
         self._files = WebFiles(live_script())
         self._tensorboard = TensorBoardApp(store, self._listings)
 
@@ -215,6 +215,7 @@ class BoardApp:
                 path,
                 request.method,
                 request.url.query,
+                body,
                 form,
                 request.headers.get("accept-encoding", ""),
                 request.headers.get("if-none-match", ""),

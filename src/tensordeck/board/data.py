@@ -4,6 +4,7 @@ These are the addresses that the first page and every live refresh ask for. What
 to TensorBoard's own plugins (`board.tensorboard_app`).
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from tensordeck.board import scalars, time_series
 from tensordeck.board.address import BoardAddress
+from tensordeck.board.hparams import HParams
 from tensordeck.board.listing import Listing
 from tensordeck.board.plugins import plugin_listing
 from tensordeck.board.replies import (
@@ -25,12 +27,13 @@ from tensordeck.board.replies import (
     not_modified,
 )
 from tensordeck.errors import InvalidArgument
-from tensordeck.store.contract import Points
+from tensordeck.store.contract import Store
 
 __all__ = ["BoardData", "Question"]
 
 TIME_SERIES: Final = "plugin/timeseries/timeSeries"
 SEVERAL_RUNS: Final = "plugin/scalars/scalars_multirun"
+DOWNLOAD: Final = "plugin/hparams/download_data"
 FORMS: Final = frozenset({TIME_SERIES, SEVERAL_RUNS})
 """Addresses whose POST forms we read."""
 
@@ -44,6 +47,7 @@ class Question:
         path: What follows `data/`.
         method: `GET`, `HEAD` or `POST`.
         query: The query as it came.
+        body: The body of a POST.
         form: The form of a POST to one of `FORMS`.
         accepted: The Accept-Encoding header.
         if_none_match: The If-None-Match header.
@@ -53,6 +57,7 @@ class Question:
     path: str
     method: str = "GET"
     query: str = ""
+    body: bytes = b""
     form: FormData = field(default_factory=FormData)
     accepted: str = ""
     if_none_match: str = ""
@@ -62,18 +67,24 @@ class BoardData:
     """Answers questions. Thread-safe.
 
     Args:
-        points: Where points are.
+        store: Where runs and points are.
     """
 
-    def __init__(self, points: Points) -> None:
-        self._points = points
+    def __init__(self, store: Store) -> None:
+        self._points = points = store.points
+        self._hparams = hparams = HParams(store)
         self._kept = KeptAnswers()
         self._documents: Mapping[str, Callable[[Listing], bytes]] = {
             "environment": environment,
             "runs": lambda listing: orjson.dumps(list(listing.runs)),
-            "plugins_listing": lambda listing: orjson.dumps(plugin_listing(listing.plugins)),
+            "plugins_listing": self._plugins_listing,
             "plugin/timeseries/tags": lambda listing: time_series.tags(points, listing),
             "plugin/scalars/tags": scalars.tags,
+        }
+        self._tables: Mapping[str, Callable[[Listing, bytes], bytes]] = {
+            "plugin/hparams/experiment": hparams.experiment,
+            "plugin/hparams/session_groups": hparams.session_groups,
+            "plugin/hparams/metric_evals": hparams.metric_evals,
         }
 
     def answer(self, question: Question, listing: Listing) -> tuple[Response | None, str]:
@@ -101,6 +112,13 @@ class BoardData:
         if question.path == TIME_SERIES:
             text = QueryParams(question.query).get("requests")
             return self._time_series(question, listing, state, text), tag
+        if question.path in self._tables:
+            request = QueryParams(question.query).get("request", "")
+            made = self._tables[question.path](listing, request.encode())
+            return data_reply(made, question.accepted, tag=tag), tag
+        if question.path == DOWNLOAD:
+            file, media_type = self._hparams.download(listing, QueryParams(question.query))
+            return data_reply(file, question.accepted, media_type=media_type, tag=tag), tag
         return None, tag
 
     def _posted(self, question: Question, listing: Listing, state: str) -> Response | None:
@@ -117,7 +135,19 @@ class BoardData:
                 question.accepted,
                 lambda: scalars.several_runs(self._points, listing, runs, tag),
             )
+        if question.path in self._tables:
+            return self._keep(
+                (state, question.path, hashlib.sha256(question.body).hexdigest()),
+                question.accepted,
+                lambda: self._tables[question.path](listing, question.body),
+            )
         return None
+
+    def _plugins_listing(self, listing: Listing) -> bytes:
+        plugins = set(listing.plugins)
+        if self._hparams.table(listing).rows:
+            plugins.add("hparams")
+        return orjson.dumps(plugin_listing(plugins))
 
     def _time_series(
         self, question: Question, listing: Listing, state: str, text: str | None
@@ -132,7 +162,7 @@ class BoardData:
         )
 
     def _keep(
-        self, what: tuple[str, ...], accepted: str, make: Callable[[], Iterable[bytes]]
+        self, what: tuple[str, ...], accepted: str, make: Callable[[], bytes | Iterable[bytes]]
     ) -> Response:
         encoding = "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else ""
         return self._kept.get((encoding, *what), lambda: data_reply(make(), encoding))

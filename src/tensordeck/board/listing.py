@@ -1,18 +1,21 @@
 """What there is to show on a board: experiments, runs and time series, without their points.
 
 Listing an experiment costs microseconds a series, and one page load needs the list a dozen times.
-It is therefore kept until the catalog's stamp says that something changed.
+It is therefore kept until the catalog's stamp says that something changed. What the official client
+logged for runs has a stamp of its own: it changes often, and the many series do not change with it.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Final, Generic, TypeVar
 
 from tensordeck.board.address import BoardAddress
 from tensordeck.errors import NotFound
 from tensordeck.store.contract import Catalog
+from tensordeck.store.logged_runs import LoggedRun
 from tensordeck.store.resources import Experiment, Run, TimeSeries, ValueType
 from tensordeck.store.walk import walk
 
@@ -20,7 +23,11 @@ __all__ = ["Listing", "Listings", "SeriesByTag"]
 
 KEPT_SERIES: Final = 200_000
 """Time series that are kept in lists at most, by all experiments together: about 120 MB."""
+KEPT_LOGGED: Final = 10_000
+"""Runs whose logged values are kept at most: at 50 values a run about 60 MB."""
 _PAGE: Final = 20_000
+
+T = TypeVar("T")
 
 SeriesByTag = dict[str, dict[str, TimeSeries]]
 """Time series by run name and tag."""
@@ -37,6 +44,9 @@ class _ExperimentList:
     size: int
 
 
+LoggedReader = Callable[[str], dict[int, LoggedRun]]
+
+
 class Listing:
     """What a board shows. Never changes; run names are those on the screen.
 
@@ -46,18 +56,36 @@ class Listing:
         stamp: Changes whenever anything here would.
     """
 
-    def __init__(self, address: BoardAddress, lists: list[_ExperimentList]) -> None:
+    def __init__(
+        self,
+        address: BoardAddress,
+        lists: Sequence[_ExperimentList],
+        logged_stamps: Sequence[str],
+        read_logged: LoggedReader,
+    ) -> None:
         self._parts = [(address.prefix(i), part) for i, part in enumerate(lists)]
+        self._read_logged = read_logged
         self.experiments = [part.experiment for part in lists]
         self.runs: dict[str, Run] = {
             prefix + run_name(run): run for prefix, part in self._parts for run in part.runs
         }
-        self.stamp = "/".join((address.text, *(part.stamp for part in lists)))
+        self.stamp = "/".join((address.text, *(part.stamp for part in lists), *logged_stamps))
 
     @property
     def plugins(self) -> frozenset[str]:
         """The plugins that have series here."""
         return frozenset(name for _, part in self._parts for name in part.plugins)
+
+    @cached_property
+    def logged(self) -> dict[str, LoggedRun]:
+        """What the official client logged, by run name; read when it is first asked for."""
+        names = {run.pk: name for name, run in self.runs.items()}
+        return {
+            names[pk]: logged
+            for experiment in self.experiments
+            for pk, logged in self._read_logged(experiment.name).items()
+            if pk in names
+        }
 
     def series(
         self,
@@ -96,6 +124,42 @@ class Listing:
                     yield prefix + name, by_tag
 
 
+class _Kept(Generic[T]):
+    """What was read of experiments, while its stamp holds. Thread-safe.
+
+    Args:
+        capacity: The size of all that is kept together.
+        size: Of one experiment.
+    """
+
+    def __init__(self, capacity: int, size: Callable[[T], int]) -> None:
+        self._capacity = capacity
+        self._size = size
+        self._kept: OrderedDict[str, tuple[str, T]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, stamp: str, read: Callable[[], T]) -> T:
+        """Returns what is kept, or reads and keeps it.
+
+        What changes after the stamp was given is read now, and again with the next stamp.
+        """
+        with self._lock:
+            kept = self._kept.get(name)
+            if kept and kept[0] == stamp:
+                self._kept.move_to_end(name)
+                return kept[1]
+        fresh = read()
+        with self._lock:
+            self._kept[name] = (stamp, fresh)
+            self._kept.move_to_end(name)
+            while (
+                len(self._kept) > 1
+                and sum(self._size(one) for _, one in self._kept.values()) > self._capacity
+            ):
+                self._kept.popitem(last=False)
+        return fresh
+
+
 class Listings:
     """Lists boards, and keeps the lists. Thread-safe.
 
@@ -105,8 +169,8 @@ class Listings:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._kept: OrderedDict[str, _ExperimentList] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lists: _Kept[_ExperimentList] = _Kept(KEPT_SERIES, lambda part: part.size)
+        self._logged: _Kept[dict[int, LoggedRun]] = _Kept(KEPT_LOGGED, len)
 
     def of(self, address: BoardAddress) -> Listing:
         """Lists a board as it is now.
@@ -116,24 +180,22 @@ class Listings:
         """
         names = [member.experiment for member in address.members]
         stamps = self._catalog.stamps(names)
-        return Listing(address, [self._experiment(name, stamps.get(name)) for name in names])
+        logged_stamps = self._catalog.logged_stamps(names)
+
+        def read_logged(name: str) -> dict[int, LoggedRun]:
+            if not logged_stamps[name]:
+                return {}
+            return self._logged.get(
+                name, logged_stamps[name], lambda: self._catalog.logged_runs(name)
+            )
+
+        lists = [self._experiment(name, stamps.get(name)) for name in names]
+        return Listing(address, lists, list(logged_stamps.values()), read_logged)
 
     def _experiment(self, name: str, stamp: str | None) -> _ExperimentList:
         if stamp is None:
             raise NotFound(f"There is no experiment {name}.")
-        with self._lock:
-            kept = self._kept.get(name)
-            if kept and kept.stamp == stamp:
-                self._kept.move_to_end(name)
-                return kept
-        # Read after the stamp: what changes in between is read now, and again with the next stamp.
-        fresh = self._read(name, stamp)
-        with self._lock:
-            self._kept[name] = fresh
-            self._kept.move_to_end(name)
-            while len(self._kept) > 1 and sum(p.size for p in self._kept.values()) > KEPT_SERIES:
-                self._kept.popitem(last=False)
-        return fresh
+        return self._lists.get(name, stamp, lambda: self._read(name, stamp))
 
     def _read(self, name: str, stamp: str) -> _ExperimentList:
         experiment = self._catalog.get(Experiment, name)

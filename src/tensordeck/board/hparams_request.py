@@ -1,0 +1,189 @@
+"""What the web app's HParams tab asks for: columns to choose and to order the table by.
+
+Format: `plugins/hparams/api.proto` of TensorBoard, as JSON.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tensordeck.board.session_groups import MetricValue
+from tensordeck.board.sessions import MetricName, Sessions, as_text
+from tensordeck.errors import InvalidArgument
+from tensordeck.names import shown
+from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder, Scalar
+
+__all__ = [
+    "named",
+    "parameter_filters",
+    "parameter_orders",
+    "passes",
+    "read_request",
+    "sort_key",
+    "wants_metrics",
+]
+
+_ASCENDING: Final = 1
+_DESCENDING: Final = 2
+MetricValues = dict[MetricName, MetricValue]
+
+
+def read_request(kind: str, text: str | bytes) -> Any:
+    """Reads a request.
+
+    Args:
+        kind: The message's name, e.g. `ListSessionGroupsRequest`.
+        text: Its JSON.
+
+    Raises:
+        InvalidArgument: If it is no such message.
+    """
+    # TensorBoard's messages are imported with the first table, not at the server's start.
+    from google.protobuf import json_format  # noqa: PLC0415
+    from tensorboard.plugins.hparams import api_pb2  # noqa: PLC0415
+
+    request: Any = getattr(api_pb2, kind)()
+    try:
+        json_format.Parse(text, request)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidArgument(f"The request is no {kind}: {error}") from error
+    if kind == "ListSessionGroupsRequest":
+        _check(request)
+    return request
+
+
+def _check(request: Any) -> None:
+    if request.start_index < 0 or request.slice_size < 0:
+        raise InvalidArgument("`startIndex` and `sliceSize` can't be negative.")
+    for column in request.col_params:
+        if column.WhichOneof("name") is None:
+            raise InvalidArgument("Each of `colParams` names either a `metric` or an `hparam`.")
+
+
+def wants_metrics(request: Any) -> bool:
+    """Whether the answer is to hold metrics; it is unless the request says otherwise."""
+    return not request.HasField("include_metrics") or bool(request.include_metrics)
+
+
+def named(metric: Any) -> MetricName:
+    """The name that a `MetricName` message stands for; a group `.` is the session's own run."""
+    return "" if metric.group == "." else metric.group, metric.tag
+
+
+def parameter_filters(columns: Sequence[Any], table: Sessions) -> list[ParameterFilter]:
+    """The conditions that a request puts on parameters.
+
+    Raises:
+        InvalidArgument: If a regular expression or an interval is none.
+    """
+    filters = []
+    for column in columns:
+        missing, kind = not column.exclude_missing_values, column.WhichOneof("filter")
+        if not column.hparam or (kind is None and missing):
+            continue
+        known = table.values.get(column.hparam, ())
+        values: tuple[Scalar, ...] | None = None
+        interval: tuple[float, float] | None = None
+        if kind == "filter_regexp":
+            values = _matching(column.filter_regexp, known)
+        elif kind == "filter_discrete":
+            values = _chosen(column.filter_discrete, known)
+        elif kind == "filter_interval":
+            interval = _interval(column.filter_interval)
+        filters.append(ParameterFilter(column.hparam, values, interval, missing))
+    return filters
+
+
+def parameter_orders(columns: Sequence[Any]) -> list[ParameterOrder]:
+    """The orders by parameters that a request wants, the most important first."""
+    return [
+        ParameterOrder(column.hparam, column.order == _DESCENDING, column.missing_values_first)
+        for column in columns
+        if column.hparam and column.order in (_ASCENDING, _DESCENDING)
+    ]
+
+
+def sort_key(
+    columns: Sequence[Any], ranks: tuple[int, ...], metrics: MetricValues
+) -> tuple[tuple[float, float], ...]:
+    """Where a group stands by the columns that a request orders by.
+
+    Args:
+        columns: The request's.
+        ranks: The group's ranks by those of them that are parameters.
+        metrics: The group's metrics.
+    """
+    key = []
+    rank = iter(ranks)
+    for column in columns:
+        if column.order not in (_ASCENDING, _DESCENDING):
+            continue
+        if column.hparam:
+            key.append((0.0, float(next(rank))))
+            continue
+        found = metrics.get(named(column.metric))
+        if found is None or math.isnan(found.value):
+            key.append((-1.0 if column.missing_values_first else 1.0, 0.0))
+        else:
+            key.append((0.0, -found.value if column.order == _DESCENDING else found.value))
+    return tuple(key)
+
+
+def passes(columns: Sequence[Any], metrics: MetricValues) -> bool:
+    """Whether a group passes the conditions that a request puts on metrics.
+
+    Raises:
+        InvalidArgument: If a condition makes no sense for a number.
+    """
+    return all(
+        _metric_passes(column, metrics.get(named(column.metric)))
+        for column in columns
+        if column.WhichOneof("name") == "metric"
+    )
+
+
+def _metric_passes(column: Any, found: MetricValue | None) -> bool:
+    kind = column.WhichOneof("filter")
+    if kind == "filter_regexp":
+        raise InvalidArgument("A metric is a number: no regular expression can choose it.")
+    if found is None:
+        return not column.exclude_missing_values
+    if kind == "filter_interval":
+        low, high = _interval(column.filter_interval)
+        return low <= found.value <= high
+    return kind is None or found.value in list(column.filter_discrete)
+
+
+def _interval(message: Any) -> tuple[float, float]:
+    low, high = message.min_value, message.max_value
+    if math.isnan(low) or math.isnan(high):
+        raise InvalidArgument("An interval goes from a number to a number.")
+    return low, high
+
+
+def _matching(pattern: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    import re2  # noqa: PLC0415 -- with the first pattern, not at the server's start
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        # RE2 takes linear time, whatever the pattern: Python's `re` could hold up the server.
+        expression = re2.compile(pattern, options)
+    except re2.error as error:
+        raise InvalidArgument(
+            f"{shown(pattern)} is no regular expression that RE2 knows: {error}"
+        ) from error
+    return tuple(value for value in values if expression.search(as_text(value)))
+
+
+def _chosen(listed: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """Those of a parameter's values that a list holds; of mixed values it may hold their texts."""
+    wanted = list(listed)
+    texts = {one for one in wanted if isinstance(one, str)}
+    exact = {(isinstance(one, bool), one) for one in wanted if not isinstance(one, str)}
+    return tuple(
+        value
+        for value in values
+        if as_text(value) in texts
+        or (not isinstance(value, str) and (isinstance(value, bool), value) in exact)
+    )

@@ -1,0 +1,191 @@
+"""Session groups: the rows that the HParams table shows, with the values of their metrics.
+
+Runs with the same hyperparameters may be one group (Keras' callback makes it so); its metrics are
+then those of its sessions together. Most groups are one session.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from statistics import fmean
+from typing import Final
+
+from tensordeck.board.sessions import MetricName, Session, Sessions
+from tensordeck.store.contract import NO_WALL_TIME, Catalog, Points
+from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder, Scalar
+
+__all__ = [
+    "Aggregation",
+    "MetricValue",
+    "SessionGroup",
+    "aggregated",
+    "metric_values",
+    "parameter_ranks",
+    "session_groups",
+]
+
+
+class Aggregation(IntEnum):
+    """How the sessions of a group make its metrics; numbers as in the proto's AggregationType."""
+
+    UNSET = 0
+    AVERAGE = 1
+    MEDIAN = 2
+    MINIMUM = 3
+    MAXIMUM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """A metric's value in a session.
+
+    Attributes:
+        value: The value; may be NaN or infinite.
+        step: The step that it was measured at.
+        wall_s: The time of that, in seconds since the epoch.
+    """
+
+    value: float
+    step: int = 0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionGroup:
+    """Sessions with the same hyperparameters.
+
+    Attributes:
+        name: The group's name; of a group of one, its run's.
+        sessions: At least one, by run name.
+    """
+
+    name: str
+    sessions: tuple[Session, ...]
+
+    @property
+    def params(self) -> Mapping[str, Scalar]:
+        """The hyperparameters."""
+        return self.sessions[0].params
+
+
+ValuesByRun = dict[str, dict[MetricName, MetricValue]]
+
+
+def session_groups(table: Sessions, statuses: Collection[int] | None = None) -> list[SessionGroup]:
+    """Groups the sessions of a table, by name.
+
+    Args:
+        table: The table.
+        statuses: Only sessions with one of these, if given.
+    """
+    groups: dict[str, list[Session]] = {}
+    for session in table.rows.values():
+        if statuses is None or session.status in statuses:
+            groups.setdefault(session.group, []).append(session)
+    return [SessionGroup(name, tuple(groups[name])) for name in sorted(groups)]
+
+
+def parameter_ranks(
+    catalog: Catalog,
+    experiments: Sequence[str],
+    table: Sessions,
+    filters: Sequence[ParameterFilter],
+    order: Sequence[ParameterOrder],
+) -> dict[int, tuple[int, ...]] | None:
+    """Lets the catalog choose and rank runs by parameters.
+
+    Returns:
+        As `Catalog.ranked_runs`; None where there is nothing to choose or rank by.
+    """
+    names = {one.name for one in filters} | {one.name for one in order}
+    if not names:
+        return None
+    given = {
+        row.run_pk: values
+        for row in table.rows.values()
+        if (values := {name: row.given[name] for name in names if name in row.given})
+    }
+    return catalog.ranked_runs(experiments, given=given, filters=filters, order=order)
+
+
+def metric_values(
+    points: Points, sessions: Iterable[Session], names: Sequence[MetricName]
+) -> ValuesByRun:
+    """Reads metrics of sessions: what was logged as such, else a curve's last value.
+
+    No points are read, only the summaries of the series.
+
+    Args:
+        points: Where curves are.
+        sessions: The sessions.
+        names: The metrics; a session's come in this order.
+    """
+    rows = list(sessions)
+    keys = [
+        (series.run_pk, series.pk)
+        for row in rows
+        for name in names
+        if (series := row.series.get(name)) and not _logged(row, name)
+    ]
+    summaries = points.summaries(keys) if keys else {}
+    values: ValuesByRun = {}
+    for row in rows:
+        own = values[row.run] = {}
+        for name in names:
+            if _logged(row, name):
+                own[name] = MetricValue(row.metrics[name[1]], 0, row.logged_s)
+            elif name in row.series and (found := summaries[row.series[name].pk]).count:
+                wall_ns = found.max_wall_ns
+                wall_s = 0.0 if wall_ns == NO_WALL_TIME else wall_ns / 1e9
+                own[name] = MetricValue(found.last, found.max_step, wall_s)
+    return values
+
+
+def _logged(session: Session, name: MetricName) -> bool:
+    return not name[0] and name[1] in session.metrics
+
+
+def aggregated(
+    group: SessionGroup, values: ValuesByRun, how: Aggregation, by: MetricName
+) -> dict[MetricName, MetricValue]:
+    """A group's metrics.
+
+    Args:
+        group: The group.
+        values: Metrics of its sessions.
+        how: The average, or the metrics of one session: that with the median, the smallest or the
+            largest value of `by`.
+        by: A metric.
+    """
+    each = [values[session.run] for session in group.sessions]
+    if len(each) == 1:
+        return each[0]
+    if how in (Aggregation.UNSET, Aggregation.AVERAGE):
+        found: dict[MetricName, list[MetricValue]] = {}
+        for one in each:
+            for name, value in one.items():
+                found.setdefault(name, []).append(value)
+        return {name: _average(several) for name, several in found.items()}
+    measured = sorted((one for one in each if by in one), key=lambda one: _sortable(one[by].value))
+    if not measured:
+        return {}
+    position: Final = {
+        Aggregation.MEDIAN: (len(measured) - 1) // 2,
+        Aggregation.MINIMUM: 0,
+        Aggregation.MAXIMUM: -1,
+    }
+    return measured[position[how]]
+
+
+def _average(values: Sequence[MetricValue]) -> MetricValue:
+    return MetricValue(
+        sum(one.value for one in values) / len(values),
+        sum(one.step for one in values) // len(values),
+        fmean(one.wall_s for one in values),
+    )
+
+
+def _sortable(value: float) -> float:
+    """NaN is smaller than everything, so that it is never the best."""
+    return -math.inf if math.isnan(value) else value
