@@ -194,8 +194,7 @@ class _Parts:
             await self._grpc.stop(0)
             raise
         self._sweeper.start()
-        self._jobs.start(port)
-        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+        threading.Thread(target=self._prepare, args=(port,), name="prepare", daemon=True).start()
         url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
@@ -205,13 +204,17 @@ class _Parts:
             start_seconds=time.monotonic() - began,
         )
 
-    def _prepare(self) -> None:
-        """Does, beside the first calls, what later ones need: no start should wait for it."""
+    def _prepare(self, port: int) -> None:
+        """Does, beside the first calls, what later ones need: no start should wait for it.
+
+        Jobs come last: nobody waits for them as one does for a page.
+        """
         for prepare in self._preparations:
             try:
                 prepare()
             except errors.TensordeckError as error:
                 log.warning("%s", error.message)
+        self._jobs.start(port)
 
     async def stop(self) -> None:
         """Takes no more calls, lets those in flight finish, then ends."""

@@ -38,15 +38,24 @@ class BackgroundController:
         self._stopped = False
 
     def start(self, port: int) -> None:
-        """Begins to load the controller; returns at once.
+        """Loads the controller, which takes a moment, and starts it.
 
         Args:
             port: The port at which the server takes calls.
         """
-        if self._settings.run_jobs:
-            threading.Thread(
-                target=self._load, args=(port,), name="job loading", daemon=True
-            ).start()
+        if not self._settings.run_jobs:
+            return
+        try:
+            from tensordeck.jobs.controller import open_controller  # noqa: PLC0415 -- the purpose
+
+            controller = open_controller(self._settings, self._store, self._access, port)
+        except Exception:
+            log.exception("This server runs no jobs: the job controller could not start")
+            return
+        with self._lock:
+            if not self._stopped:
+                controller.start()
+                self._controller = controller
 
     def wake(self) -> None:
         """Says that a job came or is to be cancelled."""
@@ -72,15 +81,3 @@ class BackgroundController:
             self._stopped = True
         if self._controller is not None:
             self._controller.stop(seconds)
-
-    def _load(self, port: int) -> None:
-        try:
-            from tensordeck.jobs.controller import open_controller  # noqa: PLC0415 -- the purpose
-
-            controller = open_controller(self._settings, self._store, self._access, port)
-            with self._lock:
-                if not self._stopped:
-                    controller.start()
-                    self._controller = controller
-        except Exception:
-            log.exception("This server runs no jobs: the job controller could not start")
