@@ -191,13 +191,13 @@ def test_without_uv_venv_and_pip_do(tmp_path: Path, wheel: Path) -> None:
     python = interpreters.own()
     tool = installer(python.executable, python.version, tmp_path, uv=None)
     tool.make(tmp_path / "venv")
-    tool.install(tmp_path / "venv", [f"greeting @ {wheel.as_uri()}"], ["greeting-cpu"])
+    tool.install(tmp_path / "venv", [f"greeting @ {wheel.as_uri()}"], absent=["greeting-cpu"])
     greet = subprocess.run([tmp_path / "venv/bin/greet"], check=True, capture_output=True)
     assert greet.stdout == b"hello\n"
     tool.install_alone(wheel, tmp_path / "site")
     assert (tmp_path / "site/greeting/__init__.py").exists()
     with pytest.raises(InstallFailed):
-        tool.install(tmp_path / "venv", ["greeting @ file:///nowhere/greeting-1.0.tar.gz"], [])
+        tool.install(tmp_path / "venv", ["greeting @ file:///nowhere/greeting-1.0.tar.gz"])
 
 
 def test_unused_environments_can_be_dropped(host: Host, environments: Path, tmp_path: Path) -> None:

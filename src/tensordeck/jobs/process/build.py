@@ -23,7 +23,7 @@ from tensordeck.jobs.process import cache, pure_wheel
 from tensordeck.jobs.process.environments import folder
 from tensordeck.jobs.process.installer import Installer, InstallFailed, find_uv, installer
 from tensordeck.jobs.process.plan import EnvironmentPlan
-from tensordeck.jobs.process.requirements import merged, superfluous, without
+from tensordeck.jobs.process.requirements import merged, names, superfluous, without
 from tensordeck.jobs.process.user_packages import UserPackage, folder_of
 
 
@@ -62,18 +62,28 @@ def _environment(path: Path, plan: EnvironmentPlan, users: list[str]) -> dict[st
 
 
 def _install(tool: Installer, venv: Path, plan: EnvironmentPlan, users: list[str]) -> None:
-    requirements = merged(plan.requirements, users, plan.same)
-    if not requirements:
+    """Installs the requirements, in the best way that works."""
+    wanted = merged(plan.requirements, users, plan.same)
+    if not wanted:
         return
-    _say(f"Installs {', '.join(requirements)}")
-    try:
-        tool.install(venv, requirements, superfluous(requirements, plan.same))
-    except InstallFailed:
-        fewer = merged(without(plan.requirements, users, plan.same), users, plan.same)
-        if fewer == requirements:
-            raise
-        _say(f"Tries again without the image's own versions: {', '.join(fewer)}")
-        tool.install(venv, fewer, superfluous(fewer, plan.same))
+    ways = [(f"Installs {', '.join(wanted)}", wanted, False)]
+    if "torch" in names(wanted) and not plan.gpus:
+        small = (f"{ways[0][0]}, PyTorch without CUDA", wanted, True)
+        ways = [small, ("Tries again with the common builds of PyTorch", wanted, False)]
+    fewer = merged(without(plan.requirements, users, plan.same), users, plan.same)
+    if fewer != wanted:
+        text = f"Tries again without the image's own versions: {', '.join(fewer)}"
+        ways.append((text, fewer, False))
+    for number, (text, requirements, small_torch) in enumerate(ways, start=1):
+        _say(text)
+        try:
+            absent = superfluous(requirements, plan.same)
+            tool.install(venv, requirements, absent=absent, small_torch=small_torch)
+        except InstallFailed:
+            if number == len(ways):
+                raise
+        else:
+            return
 
 
 def _package(environments: Path, plan: EnvironmentPlan, package: Path) -> UserPackage:

@@ -74,6 +74,7 @@ def folder(environments: Path, plan: EnvironmentPlan, packages: list[UserPackage
         "requirements": sorted(plan.requirements),
         "same": sorted(plan.same),
         "users": sorted({r for package in packages for r in package.requirements}),
+        "gpus": plan.gpus,
         "server": sys.prefix if plan.server else "",
     }
     return environments / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

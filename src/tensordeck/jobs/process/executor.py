@@ -205,6 +205,7 @@ class ProcessExecutor(Executor):
                 requirements=image.requirements,
                 same=image.same,
                 server=image.server,
+                gpus=gpus > 0,
                 packages=tuple(str(path.absolute()) for path in replica.packages),
             ),
             module=replica.module,

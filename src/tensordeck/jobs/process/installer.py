@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 _PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 _UV_FROM = (3, 8)
 """uv knows no older Python."""
 
@@ -23,13 +24,22 @@ class Installer(Protocol):
     def make(self, venv: Path) -> None:
         """Makes a virtual environment that has pip."""
 
-    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+    def install(
+        self,
+        venv: Path,
+        requirements: Sequence[str],
+        *,
+        absent: Sequence[str] = (),
+        small_torch: bool = False,
+    ) -> None:
         """Installs requirements.
 
         Args:
             venv: Where.
             requirements: What.
             absent: Distributions that shall not come with what requires them.
+            small_torch: Whether PyTorch's own index is asked for its builds without CUDA,
+                gigabytes smaller than those of the common index.
         """
 
     def install_alone(self, package: Path, site: Path) -> None:
@@ -80,15 +90,22 @@ class _Uv:
             shutil.rmtree(venv, ignore_errors=True)
             _run([self._python, "-m", "venv", str(venv)])
 
-    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+    def install(
+        self,
+        venv: Path,
+        requirements: Sequence[str],
+        *,
+        absent: Sequence[str] = (),
+        small_torch: bool = False,
+    ) -> None:
         wanted = self._scratch / "requirements.txt"
         wanted.write_text("\n".join(requirements))
-        overrides = self._scratch / "overrides.txt"
-        overrides.write_text("\n".join(f'{name} ; python_version < "3"' for name in absent))
-        self._run(
-            "pip", "install", "--python", f"{venv}/bin/python", "-r", str(wanted),
-            "--override", str(overrides),
-        )  # fmt: skip
+        options = ["--torch-backend", "cpu"] if small_torch else []
+        if absent:
+            overrides = self._scratch / "overrides.txt"
+            overrides.write_text("\n".join(f'{name} ; python_version < "3"' for name in absent))
+            options += ["--override", str(overrides)]
+        self._run("pip", "install", "--python", f"{venv}/bin/python", "-r", str(wanted), *options)
 
     def install_alone(self, package: Path, site: Path) -> None:
         self._run(
@@ -108,11 +125,19 @@ class _Pip:
     def make(self, venv: Path) -> None:
         _run([self._python, "-m", "venv", str(venv)])
 
-    def install(self, venv: Path, requirements: Sequence[str], absent: Sequence[str]) -> None:
+    def install(
+        self,
+        venv: Path,
+        requirements: Sequence[str],
+        *,
+        absent: Sequence[str] = (),
+        small_torch: bool = False,
+    ) -> None:
         del absent  # pip has no way to leave them out
         wanted = self._scratch / "requirements.txt"
         wanted.write_text("\n".join(requirements))
-        _run([f"{venv}/bin/python", *_PIP_INSTALL, "-r", str(wanted)])
+        index = ("--extra-index-url", _TORCH_INDEX) if small_torch else ()
+        _run([f"{venv}/bin/python", *_PIP_INSTALL, *index, "-r", str(wanted)])
 
     def install_alone(self, package: Path, site: Path) -> None:
         venv = self._scratch / "pip"

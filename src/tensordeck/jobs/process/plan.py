@@ -17,6 +17,7 @@ class EnvironmentPlan:
         requirements: What the image has.
         same: Distributions that stand for each other.
         server: Whether the server's own packages are there, too.
+        gpus: Whether there will be GPUs: some packages come without what those need.
         packages: The user's packages, as files.
     """
 
@@ -25,6 +26,7 @@ class EnvironmentPlan:
     requirements: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
     server: bool = False
+    gpus: bool = False
     packages: tuple[str, ...] = ()
 
     @classmethod

@@ -18,12 +18,12 @@ def merged(image: Iterable[str], users: Iterable[str], same: Iterable[str]) -> l
         users: What the job's packages ask for.
         same: Distributions that stand for each other.
     """
-    names = {canonicalize_name(name) for name in same}
-    chosen = next((name for name in map(_name, image) if name in names), None)
+    alike = {canonicalize_name(name) for name in same}
+    chosen = next((name for name in map(_name, image) if name in alike), None)
     return [
         *image,
         *(
-            _renamed(requirement, chosen) if chosen and _name(requirement) in names else requirement
+            _renamed(requirement, chosen) if chosen and _name(requirement) in alike else requirement
             for requirement in users
         ),
     ]
@@ -31,16 +31,21 @@ def merged(image: Iterable[str], users: Iterable[str], same: Iterable[str]) -> l
 
 def without(image: Iterable[str], users: Iterable[str], same: Iterable[str]) -> list[str]:
     """An image's requirements but for those that a job's packages have an opinion about."""
-    names = {canonicalize_name(name) for name in same}
-    asked = {_name(requirement) for requirement in users if _specific(requirement)}
-    if asked & names:
-        asked |= names
+    alike = {canonicalize_name(name) for name in same}
+    asked = names(requirement for requirement in users if _specific(requirement))
+    if asked & alike:
+        asked |= alike
     return [requirement for requirement in image if _name(requirement) not in asked]
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    """The distributions that are asked for, by their normalised names."""
+    return {_name(requirement) for requirement in requirements}
 
 
 def superfluous(requirements: Iterable[str], same: Iterable[str]) -> list[str]:
     """Those of the distributions that stand for each other which nobody has asked for."""
-    asked = {_name(requirement) for requirement in requirements}
+    asked = names(requirements)
     return [name for name in same if canonicalize_name(name) not in asked]
 
 
@@ -66,4 +71,4 @@ def _renamed(requirement: str, name: str) -> str:
     return str(parsed)
 
 
-__all__ = ["merged", "superfluous", "without"]
+__all__ = ["merged", "names", "superfluous", "without"]
