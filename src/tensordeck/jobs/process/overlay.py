@@ -20,10 +20,10 @@ put before the image's.
 import site
 import sys
 
-base = [path for prefix in (sys.base_prefix, sys.base_exec_prefix)
-        for path in site.getsitepackages([prefix])]
-users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
 shared = {shared!r}
+base = [path for prefix in (sys.base_prefix, sys.base_exec_prefix)
+        for path in site.getsitepackages([prefix]) if path not in shared]
+users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
 rest = [path for path in sys.path if path not in base and path not in users]
 place = next((n for n, path in enumerate(rest) if path in shared), len(rest))
 sys.path[:] = rest[:place] + [path for path in users if path in sys.path] + rest[place:]

@@ -1,7 +1,7 @@
-"""Runs one replica on a node of a Ray cluster: `python -m tensordeck.jobs.ray.launcher TASK`.
+"""Runs one replica on a node of a Ray cluster: `python launcher.pyz TASK`.
 
-This is what Ray starts there. It comes in a zip file with what it imports, and must do with the
-standard library: the node need not have Tensordeck.
+This is what Ray starts there. It comes in a zip file with what it imports (`shipment`), and must do
+with the standard library: the node need not have Tensordeck.
 """
 
 import os
@@ -97,7 +97,7 @@ class Launcher:
 
     def _environment(self) -> Path:
         """Installs the user's packages, on top of what the node or the image has."""
-        # Those of the environment that Ray has made, and below them the cluster's own.
+        # What Ray has made for the image, and below it the cluster's own.
         sites = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
         environment = Environment(
             python=str(getattr(sys, "_base_executable", sys.executable)),
@@ -226,8 +226,10 @@ def _children() -> list[int]:
     return found
 
 
-__all__ = ["Launcher", "Unfit"]
-
-if __name__ == "__main__":
+def main() -> None:
+    """Runs the task whose file the command line names."""
     os.umask(0o077)
     sys.exit(Launcher(Task.read(Path(sys.argv[1]))).run())
+
+
+__all__ = ["Launcher", "Unfit", "main"]

@@ -80,7 +80,7 @@ class RayReplica(EngineReplica):
         task = self._task().write()
         self._cluster.submit(
             self._id,
-            _entrypoint(launcher, task),
+            entrypoint(launcher, task),
             asked,
             self._runtime_env(),
             {
@@ -180,8 +180,13 @@ def submission_id(job_id: str, attempt: int, replica: str) -> str:
     return f"{_PREFIX}-{job_id}-{attempt}-{replica}"
 
 
-def _entrypoint(launcher: Path, task: Path) -> str:
-    """The command that Ray's shell runs on a node."""
+def entrypoint(launcher: Path, task: Path) -> str:
+    """The command that Ray's shell runs on a node.
+
+    Args:
+        launcher: What `ship` has made.
+        task: What the launcher is told.
+    """
     code, run = shlex.quote(str(launcher)), shlex.quote(str(task))
     return (
         f"test -r {code} && test -r {run} || {{ "
@@ -190,7 +195,7 @@ def _entrypoint(launcher: Path, task: Path) -> str:
         f"and Ray must run as the server's user.\"; exit {_NO_FOLDER}; }}; "
         f"python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {{ "
         f'echo "The Ray node $(hostname) has no Python 3.11 or newer."; exit {_NO_FOLDER}; }}; '
-        f"PYTHONPATH={code} exec python -m tensordeck.jobs.ray.launcher {run}"
+        f"exec python {code} {run}"
     )
 
 
@@ -217,4 +222,4 @@ def _with_credential(env: dict[str, str]) -> dict[str, str]:
     return {**env, "https_proxy": there, "HTTPS_PROXY": there}
 
 
-__all__ = ["RayReplica", "submission_id"]
+__all__ = ["RayReplica", "entrypoint", "submission_id"]

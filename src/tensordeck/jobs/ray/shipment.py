@@ -1,4 +1,4 @@
-"""The code that the launcher on a node needs, as one file."""
+"""The code that the launcher on a node needs, as one file: a zip application, as of `zipapp`."""
 
 import zipfile
 from importlib import resources
@@ -9,10 +9,11 @@ from typing import Final
 _PACKAGE: Final = "tensordeck"
 _PARTS: Final = ("__init__.py", "errors.py", "jobs")
 """What the launcher imports, and more, is among these."""
+_MAIN: Final = "from tensordeck.jobs.ray.launcher import main\nmain()\n"
 
 
 def ship(folder: Path) -> Path:
-    """Packs the launcher into a zip file that Python can import from.
+    """Packs the launcher into a file that any Python can run.
 
     Args:
         folder: Where to put it.
@@ -20,9 +21,10 @@ def ship(folder: Path) -> Path:
     Returns:
         The file.
     """
-    file = folder / "launcher.zip"
+    file = folder / "launcher.pyz"
     draft = file.with_suffix(".tmp")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__main__.py", _MAIN)
         root = resources.files(_PACKAGE)
         for part in _PARTS:
             _add(archive, root / part, f"{_PACKAGE}/{part}")
