@@ -49,6 +49,21 @@ def test_every_setting_has_an_option_and_a_variable():
         assert f"TENSORDECK_{field.name.upper()}" in said
 
 
+def test_a_start_loads_nothing_that_its_first_answers_do_without():
+    """What is listed takes from 50 ms to a second, and belongs into the function that needs it."""
+    heavy = ("tensorboard", "fsspec", "typer", "pydantic", "rich", "alembic", "jinja2", "jwt")
+    more = ("cryptography", "lark", "pyarrow", "pandas", "psutil", "requests", "ray", "docker")
+    code = (
+        "import sys, tensordeck.cli.serve_command, tensordeck.server\n"
+        "from tensordeck.store import blobs, catalog, migrations, points\n"
+        f"sys.exit(', '.join(name for name in {heavy + more} if name in sys.modules) or 0)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr.strip()) == (0, ""), "import these where they are needed"
+
+
 def test_it_says_where_it_is_and_how_to_use_it(fresh_server):
     fresh_server.process.send_signal(signal.SIGINT)
     said = fresh_server.process.communicate(timeout=20)[0]
