@@ -13,18 +13,18 @@ from tests.e2e.training_house import ACCOUNT, IMAGE, IMAGES, TrainingHouse, open
 
 TRAIN = """
 import os, pathlib, time
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-writer = EventsWriter(os.environ["AIP_TENSORBOARD_LOG_DIR"] + "events")
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensordeck.ingest.tfrecord import framed  # loads in a moment, as no SummaryWriter does
 go = pathlib.Path(os.environ["HOME"])
-for step in range(30):
-    value = Summary.Value(tag="loss", simple_value=1 / (step + 1))
-    writer.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
-    writer.flush()
-    while step in (9, 19) and not (go / f"go-{step}").exists():
-        time.sleep(0.05)
-writer.close()
+with open(os.environ["AIP_TENSORBOARD_LOG_DIR"] + "events.out.tfevents.1", "wb") as file:
+    for step in range(30):
+        value = Summary.Value(tag="loss", simple_value=1 / (step + 1))
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))
+        file.write(framed(event.SerializeToString()))
+        file.flush()
+        while step in (9, 19) and not (go / f"go-{step}").exists():
+            time.sleep(0.05)
 pathlib.Path(os.environ["AIP_MODEL_DIR"] + "model.txt").write_text("weights")
 """
 """Writes 30 points, and waits for the test after the tenth and the twentieth."""
