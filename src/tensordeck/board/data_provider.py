@@ -6,33 +6,29 @@ let the caller pass; a request's own board travels beside it (`BOARD`), for blob
 
 # ruff: noqa: ARG002 -- every method takes the context, as TensorBoard calls it
 
-from collections.abc import Callable
-from typing import Any, Final, NotRequired, TypedDict, TypeVar, Unpack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NotRequired, TypedDict, TypeVar, Unpack
 
-import numpy as np
-from tensorboard import auth, context, errors
-from tensorboard.compat.proto import tensor_pb2
+from tensorboard import context, errors
 from tensorboard.data import provider
-from tensorboard.util import tensor_util
 
 from tensordeck.board.address import BoardAddress, parse_address
 from tensordeck.board.blob_keys import BlobKey
+from tensordeck.board.board_auth import BOARD
 from tensordeck.board.columns import displayed, wall_seconds
 from tensordeck.board.descriptions import readable
+from tensordeck.board.hyperparameters import described_parameters, read_groups
 from tensordeck.board.listing import Listing, Listings, SeriesByTag
+from tensordeck.board.payload_data import blob_sequence_data, tensor_data
 from tensordeck.board.scalars import read_columns
-from tensordeck.board.tensorboard_app import BOARD_ADDRESS
+from tensordeck.board.sessions import sessions_of
 from tensordeck.errors import InvalidArgument, NotFound
-from tensordeck.names import TIME_SERIES, parse
-from tensordeck.protos import message
 from tensordeck.services.blob_objects import BlobObjects
 from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, SeriesSummary, Store
 from tensordeck.store.resources import TimeSeries, ValueType
 
-__all__ = ["BOARD", "BoardAuth", "StoreDataProvider"]
-
-BOARD: Final = "tensordeck.board"
-"""What a request's `context.auth` gives the board's address for."""
+__all__ = ["StoreDataProvider"]
 
 T = TypeVar("T")
 Nested = dict[str, dict[str, T]]
@@ -54,17 +50,6 @@ class SeriesRequest(TypedDict):
     run_tag_filter: NotRequired[provider.RunTagFilter | None]
 
 
-class BoardAuth(auth.AuthProvider):  # type: ignore[misc]  # TensorBoard has no types
-    """Hands the board that a request came in by to whoever needs it."""
-
-    def authenticate(self, environ: dict[str, Any]) -> BoardAddress:
-        """Returns the address that `board.app` authorised."""
-        address = environ.get(BOARD_ADDRESS)
-        if not isinstance(address, BoardAddress):
-            raise errors.UnauthenticatedError("This request came in by no board.")
-        return address
-
-
 class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorBoard has no types
     """Reads boards for TensorBoard's plugins. Thread-safe.
 
@@ -74,6 +59,7 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
     """
 
     def __init__(self, store: Store, listings: Listings) -> None:
+        self._catalog = store.catalog
         self._points = store.points
         self._blobs = BlobObjects(store)
         self._listings = listings
@@ -161,7 +147,7 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[list[provider.TensorDatum]]":
         """See `DataProvider`; points that are no tensors are left out."""
-        return self._read(request, ValueType.TENSOR, lambda _, columns: _tensors(columns))
+        return self._read(request, ValueType.TENSOR, lambda _, columns: tensor_data(columns))
 
     def list_blob_sequences(
         self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
@@ -178,30 +164,53 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         self, ctx: context.RequestContext | None = None, **request: Unpack[SeriesRequest]
     ) -> "Nested[list[provider.BlobSequenceDatum]]":
         """See `DataProvider`."""
-        return self._read(request, ValueType.BLOB_SEQUENCE, _blob_sequences)
+        return self._read(request, ValueType.BLOB_SEQUENCE, blob_sequence_data)
 
     def read_blob(self, ctx: context.RequestContext | None = None, *, blob_key: str) -> bytes:
         """See `DataProvider`; only of the experiments on the request's own board."""
-        try:
+        with _public_errors():
             key = BlobKey.parse(blob_key)
             board: BoardAddress = (ctx or context.RequestContext()).auth.get(BOARD)
             if key.experiment not in {member.experiment for member in board.members}:
                 raise errors.NotFoundError("This board has no such blob.")
             ((_, data),) = self._blobs.read(key.series, [key.blob_id])
-        except InvalidArgument as error:
-            raise errors.InvalidArgumentError(error.message) from error
-        except NotFound as error:
-            raise errors.NotFoundError(error.message) from error
         return data
+
+    def list_hyperparameters(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_ids: Collection[str],
+        limit: int | None = None,
+    ) -> provider.ListHyperparametersResult:
+        """See `DataProvider`; of one board, which may hold several experiments."""
+        return described_parameters(sessions_of(self._list(_only(experiment_ids))), limit)
+
+    def read_hyperparameters(
+        self,
+        ctx: context.RequestContext | None = None,
+        *,
+        experiment_ids: Collection[str],
+        filters: Collection[provider.HyperparameterFilter] | None = None,
+        sort: Sequence[provider.HyperparameterSort] | None = None,
+        hparams_to_include: Collection[str] | None = None,
+    ) -> list[provider.HyperparameterSessionGroup]:
+        """See `DataProvider`; the database chooses and sorts."""
+        listing = self._list(_only(experiment_ids))
+        with _public_errors():
+            return read_groups(
+                self._catalog,
+                [experiment.name for experiment in listing.experiments],
+                sessions_of(listing),
+                filters=filters,
+                sort=sort,
+                included=hparams_to_include,
+            )
 
     def _list(self, experiment_id: str) -> Listing:
         kind = "compare" if ":" in experiment_id else "experiment"
-        try:
+        with _public_errors():
             return self._listings.of(parse_address(kind, experiment_id))
-        except InvalidArgument as error:
-            raise errors.InvalidArgumentError(error.message) from error
-        except NotFound as error:
-            raise errors.NotFoundError(error.message) from error
 
     def _find(self, request: SeriesRequest, kind: ValueType) -> SeriesByTag:
         plugin = request["plugin_name"]
@@ -236,6 +245,24 @@ class StoreDataProvider(provider.DataProvider):  # type: ignore[misc]  # TensorB
         return _mapped(found, lambda s: make(s, payloads[s.pk]))
 
 
+@contextmanager
+def _public_errors() -> Iterator[None]:
+    """Says what is wrong with a request by TensorBoard's own errors."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise errors.InvalidArgumentError(error.message) from error
+    except NotFound as error:
+        raise errors.NotFoundError(error.message) from error
+
+
+def _only(experiment_ids: Collection[str]) -> str:
+    """The board that is meant: plugins always ask for one."""
+    if len(experiment_ids) != 1:
+        raise errors.InvalidArgumentError("A board has one address.")
+    return next(iter(experiment_ids))
+
+
 def _keys(series: SeriesByTag) -> list[tuple[int, int]]:
     return [(s.run_pk, s.pk) for by_tag in series.values() for s in by_tag.values()]
 
@@ -266,39 +293,3 @@ def _description(series: TimeSeries, summary: SeriesSummary) -> dict[str, Any]:
 
 def _seconds(wall_ns: int) -> float:
     return 0.0 if wall_ns == NO_WALL_TIME else wall_ns / 1e9
-
-
-def _points(columns: PayloadColumns) -> "zip[tuple[int, float, bytes]]":
-    walls = wall_seconds(columns.wall_ns).tolist()
-    return zip(columns.steps.tolist(), walls, columns.payloads, strict=True)
-
-
-def _tensors(columns: PayloadColumns) -> list[provider.TensorDatum]:
-    data = []
-    for step, wall, payload in _points(columns):
-        array = _array(payload)
-        if array is not None:
-            data.append(provider.TensorDatum(step, wall, array))
-    return data
-
-
-def _array(payload: bytes) -> "np.ndarray[Any, Any] | None":
-    try:
-        array: np.ndarray[Any, Any] = tensor_util.make_ndarray(
-            tensor_pb2.TensorProto.FromString(payload)
-        )
-    except Exception:  # noqa: BLE001 -- a caller's bytes: whatever the parser says, it is no tensor
-        return None
-    return array
-
-
-def _blob_sequences(
-    series: TimeSeries, columns: PayloadColumns
-) -> list[provider.BlobSequenceDatum]:
-    name = parse(series.name, TIME_SERIES)
-    data = []
-    for step, wall, payload in _points(columns):
-        blobs = message("TensorboardBlobSequence").FromString(payload).values
-        references = tuple(provider.BlobReference(str(BlobKey(name, blob.id))) for blob in blobs)
-        data.append(provider.BlobSequenceDatum(step, wall, references))
-    return data

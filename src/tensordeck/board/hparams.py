@@ -5,16 +5,16 @@ either the hyperparameters of event files or those of a data provider, can't ord
 metric, and takes seconds for a thousand runs.
 """
 
-import math
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
 from starlette.datastructures import QueryParams
 
 from tensordeck.board import scalars
+from tensordeck.board.hparams_reply import group_row, metric_info, number, parameter_info
 from tensordeck.board.hparams_request import (
     named,
     parameter_filters,
@@ -36,10 +36,7 @@ from tensordeck.board.session_groups import (
     session_groups,
 )
 from tensordeck.board.sessions import (
-    MetricColumn,
     MetricName,
-    ParameterColumn,
-    Session,
     Sessions,
     sessions_of,
 )
@@ -50,13 +47,6 @@ from tensordeck.store.contract import Store
 __all__ = ["HParams"]
 
 _KEPT_TABLES: Final = 8
-_TYPES: Final = {
-    str: "DATA_TYPE_STRING",
-    bool: "DATA_TYPE_BOOL",
-    float: "DATA_TYPE_FLOAT64",
-}
-_DATASETS: Final = ("DATASET_UNKNOWN", "DATASET_TRAINING", "DATASET_VALIDATION")
-_STATUSES: Final = ("STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING")
 
 
 class HParams:
@@ -100,8 +90,8 @@ class HParams:
                 "description": "",
                 "user": "",
                 "timeCreatedSecs": 0.0,
-                "hparamInfos": [_parameter(column) for column in table.parameters[:limit]],
-                "metricInfos": [_metric(column) for column in table.metrics]
+                "hparamInfos": [parameter_info(column) for column in table.parameters[:limit]],
+                "metricInfos": [metric_info(column) for column in table.metrics]
                 if wants_metrics(request)
                 else [],
             }
@@ -122,7 +112,8 @@ class HParams:
         values = metric_values(self._points, sessions, names)
         included = _included(request)
         rows = [
-            _group(group, included, values, _aggregated(request, group, values)) for group in page
+            group_row(group, included, values, _aggregated(request, group, values))
+            for group in page
         ]
         return orjson.dumps({"sessionGroups": rows, "totalSize": len(groups)})
 
@@ -144,7 +135,7 @@ class HParams:
         found = metric_values(self._points, [session], [name])[session.run].get(name)
         if found is None:
             raise NotFound(f"Session {shown(session.run)} has no metric {shown(name[1])}.")
-        return orjson.dumps([[found.wall_s, found.step, _number(found.value)]])
+        return orjson.dumps([[found.wall_s, found.step, number(found.value)]])
 
     def download(self, listing: Listing, query: QueryParams) -> tuple[bytes, str]:
         """`download_data`: the table as a file.
@@ -228,85 +219,4 @@ def _included(request: Any) -> Collection[str] | None:
         column.hparam
         for column in columns
         if column.hparam and (column.include_in_result or not column.HasField("include_in_result"))
-    }
-
-
-def _group(
-    group: SessionGroup,
-    included: Collection[str] | None,
-    values: ValuesByRun,
-    metrics: Mapping[MetricName, MetricValue],
-) -> dict[str, Any]:
-    each = [_metric_values(values[session.run]) for session in group.sessions]
-    return {
-        "name": group.name,
-        "hparams": {
-            name: value
-            for name, value in group.params.items()
-            if included is None or name in included
-        },
-        "metricValues": each[0] if len(each) == 1 else _metric_values(metrics),
-        "sessions": [
-            _session(session, own) for session, own in zip(group.sessions, each, strict=True)
-        ],
-        "monitorUrl": group.sessions[0].monitor_url,
-    }
-
-
-def _session(session: Session, values: orjson.Fragment) -> dict[str, Any]:
-    return {
-        "name": session.run,
-        "startTimeSecs": session.start_s,
-        "endTimeSecs": session.end_s,
-        "status": _STATUSES[session.status],
-        "modelUri": session.model_uri,
-        "metricValues": values,
-        "monitorUrl": session.monitor_url,
-    }
-
-
-def _metric_values(values: Mapping[MetricName, MetricValue]) -> orjson.Fragment:
-    """Written as text, because a group of one session holds it twice."""
-    return orjson.Fragment(
-        orjson.dumps(
-            [
-                {
-                    "name": {"group": name[0], "tag": name[1]},
-                    "value": _number(found.value),
-                    "trainingStep": found.step,
-                    "wallTimeSecs": found.wall_s,
-                }
-                for name, found in values.items()
-            ]
-        )
-    )
-
-
-def _number(value: float) -> float | str:
-    """A value that the web app can draw: of those that are not finite it knows NaN only."""
-    return value if math.isfinite(value) else "NaN"
-
-
-def _parameter(column: ParameterColumn) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "name": column.name,
-        "displayName": column.title,
-        "description": column.description,
-        "type": _TYPES[column.kind],
-        "differs": column.differs,
-    }
-    if column.kind is float:
-        low, high = column.domain
-        info["domainInterval"] = {"minValue": low, "maxValue": high}
-    else:
-        info["domainDiscrete"] = column.domain
-    return info
-
-
-def _metric(column: MetricColumn) -> dict[str, Any]:
-    return {
-        "name": {"group": column.name[0], "tag": column.name[1]},
-        "displayName": column.title,
-        "description": column.description,
-        "datasetType": _DATASETS[column.dataset],
     }

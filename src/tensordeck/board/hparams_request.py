@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tensordeck.board.parameter_values import values_listed, values_matching
 from tensordeck.board.session_groups import MetricValue
-from tensordeck.board.sessions import MetricName, Sessions, as_text
+from tensordeck.board.sessions import MetricName, Sessions
 from tensordeck.errors import InvalidArgument
-from tensordeck.names import shown
 from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder, Scalar
 
 __all__ = [
@@ -85,9 +85,9 @@ def parameter_filters(columns: Sequence[Any], table: Sessions) -> list[Parameter
         values: tuple[Scalar, ...] | None = None
         interval: tuple[float, float] | None = None
         if kind == "filter_regexp":
-            values = _matching(column.filter_regexp, known)
+            values = values_matching(column.filter_regexp, known)
         elif kind == "filter_discrete":
-            values = _chosen(column.filter_discrete, known)
+            values = values_listed(list(column.filter_discrete), known)
         elif kind == "filter_interval":
             interval = _interval(column.filter_interval)
         filters.append(ParameterFilter(column.hparam, values, interval, missing))
@@ -159,31 +159,3 @@ def _interval(message: Any) -> tuple[float, float]:
     if math.isnan(low) or math.isnan(high):
         raise InvalidArgument("An interval goes from a number to a number.")
     return low, high
-
-
-def _matching(pattern: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
-    import re2  # noqa: PLC0415 -- with the first pattern, not at the server's start
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        # RE2 takes linear time, whatever the pattern: Python's `re` could hold up the server.
-        expression = re2.compile(pattern, options)
-    except re2.error as error:
-        raise InvalidArgument(
-            f"{shown(pattern)} is no regular expression that RE2 knows: {error}"
-        ) from error
-    return tuple(value for value in values if expression.search(as_text(value)))
-
-
-def _chosen(listed: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
-    """Those of a parameter's values that a list holds; of mixed values it may hold their texts."""
-    wanted = list(listed)
-    texts = {one for one in wanted if isinstance(one, str)}
-    exact = {(isinstance(one, bool), one) for one in wanted if not isinstance(one, str)}
-    return tuple(
-        value
-        for value in values
-        if as_text(value) in texts
-        or (not isinstance(value, str) and (isinstance(value, bool), value) in exact)
-    )

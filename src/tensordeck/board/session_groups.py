@@ -19,6 +19,7 @@ __all__ = [
     "Aggregation",
     "MetricValue",
     "SessionGroup",
+    "ValuesByRun",
     "aggregated",
     "metric_values",
     "parameter_ranks",
@@ -70,6 +71,7 @@ class SessionGroup:
 
 
 ValuesByRun = dict[str, dict[MetricName, MetricValue]]
+"""Metrics of sessions, by run name."""
 
 
 def session_groups(table: Sessions, statuses: Collection[int] | None = None) -> list[SessionGroup]:

@@ -19,6 +19,7 @@ from tensordeck.board.hparams_summaries import (
     scalars_only,
 )
 from tensordeck.board.listing import Listing, SeriesByTag
+from tensordeck.board.parameter_values import as_text
 from tensordeck.board.scalars import scalar_series
 from tensordeck.ingest.log_directory import ROOT_RUN
 from tensordeck.store.logged_runs import LoggedRun, Scalar
@@ -30,7 +31,6 @@ __all__ = [
     "ParameterColumn",
     "Session",
     "Sessions",
-    "as_text",
     "sessions_of",
 ]
 
@@ -246,13 +246,6 @@ def _values(rows: Iterable[Session]) -> dict[str, tuple[Scalar, ...]]:
 
 def _kind(value: Scalar) -> type:
     return type(value) if isinstance(value, bool | str) else float
-
-
-def as_text(value: Scalar) -> str:
-    """A value as a column of mixed values shows it."""
-    if isinstance(value, str):
-        return value
-    return str(value).lower() if isinstance(value, bool) else repr(float(value))
 
 
 def _parameters(

@@ -149,7 +149,8 @@ def _build(store: Store, listings: Listings) -> WsgiApp:
     from tensorboard.plugins.scalar import scalars_plugin  # noqa: PLC0415
     from tensorboard.plugins.text import text_plugin  # noqa: PLC0415
 
-    from tensordeck.board.data_provider import BOARD, BoardAuth, StoreDataProvider  # noqa: PLC0415
+    from tensordeck.board.board_auth import BOARD, BoardAuth  # noqa: PLC0415
+    from tensordeck.board.data_provider import StoreDataProvider  # noqa: PLC0415
 
     # Those that work through a data provider alone; the others read a log directory themselves.
     plugins: list[Any] = [
