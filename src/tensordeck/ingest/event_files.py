@@ -1,13 +1,15 @@
 """Event files: one writer's log, read from a position and again when it has grown."""
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol
 
 import google_crc32c
 
-from tensordeck.ingest.summaries import Point, SummaryDecoder
 from tensordeck.ingest.tfrecord import CorruptRecord, read_records
 from tensordeck.ingest.warn import Warn, warn_in_log
+
+if TYPE_CHECKING:  # it loads TensorBoard's messages: a second, for whoever only looks for files
+    from tensordeck.ingest.summaries import Point, SummaryDecoder
 
 __all__ = ["EventFile", "FileSize", "StoredFile", "is_event_file"]
 
@@ -87,7 +89,7 @@ class EventFile:
         except OSError:
             return False
 
-    def points(self, decoder: SummaryDecoder) -> Iterator[Point]:
+    def points(self, decoder: "SummaryDecoder") -> "Iterator[Point]":
         """Reads what is new since the last reading.
 
         The position moves behind a record once its last point was taken: a reading that is given
