@@ -60,14 +60,19 @@ def test_many_refused_tags_among_many_good_ones(logdir, target, reader, position
     assert len(warnings) == 30 - len(good)
 
 
-def test_a_refused_run_is_told_once_while_it_grows(logdir, target, reader, positions):
-    write(logdir / "good", range(3))
-    write(logdir / ("r" * 100) / ("q" * 100), range(3))
+def test_runs_with_names_that_are_too_long_keep_apart(logdir, target, reader, positions):
+    folders = [logdir / ("r" * 100) / f"{'q' * 100}{last}" for last in "abc"]
+    for number, folder in enumerate(folders):
+        write(folder, [number])
 
     upload(logdir, "names", target, positions=positions)
+    assert upload(logdir, "names", target, positions=positions).points == 0
 
     runs = reader.scalars("names")
-    assert runs["good"] == {"loss": numbered(range(3))}
+    assert {len(name) for name in runs} == {128}
+    assert all(name.startswith("r" * 100 + "/" + "q" * 20) for name in runs)
+    values = [value for run in runs.values() for _, value in run["loss"]]
+    assert sorted(values) == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(

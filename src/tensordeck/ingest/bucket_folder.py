@@ -14,8 +14,7 @@ from urllib.parse import quote, urlencode
 
 from tensordeck.errors import InvalidArgument, NotFound, TensordeckError
 from tensordeck.ingest.connection import Connection
-from tensordeck.ingest.event_files import is_event_file
-from tensordeck.ingest.log_directory import ROOT_RUN, FoundFile
+from tensordeck.ingest.log_directory import FoundFile, found_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -128,14 +127,12 @@ class BucketFolder:
         """Whether there is any object below it: a bucket knows no other folders."""
         return next(self._listed(), None) is not None
 
-    def event_files(self) -> Iterator[FoundFile]:
-        """See `LogFolder.event_files`; a bucket that is not there is empty."""
+    def files(self) -> Iterator[FoundFile]:
+        """See `LogFolder.files`; a bucket that is not there is empty."""
         found = sorted(self._listed(), key=lambda one: one.name.rpartition("/")[::2])
         for one in found:
-            name = one.name.removeprefix(self._prefix)
-            folder, _, file = name.rpartition("/")
-            if is_event_file(file):
-                yield FoundFile(folder or ROOT_RUN, name, one)
+            if log_file := found_file(one.name.removeprefix(self._prefix), one):
+                yield log_file
 
     def _listed(self) -> Iterator[_Object]:
         query = {

@@ -1,7 +1,5 @@
 """An experiment on the server, as an uploader writes to it: runs, series, points, blobs."""
 
-import hashlib
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,19 +10,13 @@ from tensordeck.ingest.connection import Connection
 from tensordeck.ingest.log_directory import run_id
 from tensordeck.ingest.summaries import Series, ValueType
 from tensordeck.ingest.warn import Warn, warn_in_log
+from tensordeck.ingest.write_requests import Columns, SeriesPoints, halves, write_requests
 from tensordeck.names import shown
 
-__all__ = ["Columns", "Experiment", "Run", "size_of"]
+__all__ = ["Experiment", "Run"]
 
-Value = float | bytes | tuple[bytes, ...]
-Columns = dict[int, tuple[float, Value]]
-"""A series' points: wall time and value by step."""
-
-POINTS_PER_REQUEST: Final = 5000
-_BYTES_PER_REQUEST: Final = 4 << 20
 _CREATED_PER_REQUEST: Final = 1000
 _CONCURRENT_REQUESTS: Final = 4
-_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of Timestamp's range
 
 
 @dataclass(slots=True)
@@ -132,7 +124,8 @@ class Experiment:
         points = {key: columns for key, columns in points.items() if key[0] in self.runs}
         self._add_series(points)
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
-            for done in [pool.submit(self._send, request) for request in self._requests(points)]:
+            requests = write_requests(self.name, self._placed(points))
+            for done in [pool.submit(self._send, request) for request in requests]:
                 done.result()
 
     def _get_or_create(self, tensorboard: str, experiment_id: str) -> Any:
@@ -261,27 +254,13 @@ class Experiment:
             return
         yield from zip(requests, getattr(reply, field), strict=True)
 
-    def _requests(self, points: Mapping[tuple[str, Series], Columns]) -> Iterator[Any]:
-        """Packs points into as few requests as the limits allow."""
-        write = protos.message("WriteTensorboardExperimentDataRequest")
-        request, count, size = write(tensorboard_experiment=self.name), 0, 0
+    def _placed(self, points: Mapping[tuple[str, Series], Columns]) -> Iterator[SeriesPoints]:
+        """The points that can be written, with the names of where they go."""
         for (run_display_name, series), columns in points.items():
             run = self.runs[run_display_name]
-            if series.tag in run.refused:
-                continue
-            data = None
-            for step, (wall_time, value) in columns.items():
-                weight = size_of(value)
-                if count == POINTS_PER_REQUEST or (count and size + weight > _BYTES_PER_REQUEST):
-                    yield request
-                    request, count, size = write(tensorboard_experiment=self.name), 0, 0
-                    data = None
-                if data is None:
-                    data = _series_data(request, run, series)
-                _set(data.values.add(step=step), wall_time, value)
-                count, size = count + 1, size + weight
-        if count:
-            yield request
+            if series.tag not in run.refused:
+                series_id = run.ids[series.tag].rpartition("/")[2]
+                yield SeriesPoints(run.name, series_id, series.value_type, columns)
 
     def _send(self, request: Any) -> None:
         try:
@@ -289,68 +268,11 @@ class Experiment:
                 "WriteTensorboardExperimentData", request, "WriteTensorboardExperimentDataResponse"
             )
         except errors.InvalidArgument as error:
-            halves = _halves(request)
-            if not halves:
+            parts = halves(request)
+            if not parts:
                 self._warn(f"Points are left out, because the server refuses them: {error.message}")
-            for half in halves:
-                self._send(half)
-
-
-def size_of(value: Value) -> int:
-    """The bytes of a tensor or of blobs; 0 for a scalar."""
-    if isinstance(value, tuple):
-        return sum(map(len, value))
-    return len(value) if isinstance(value, bytes) else 0
-
-
-def _series_data(request: Any, run: Run, series: Series) -> Any:
-    """The place for a series' points in a request: below its run, which may be there already."""
-    runs = request.write_run_data_requests
-    if not runs or runs[-1].tensorboard_run != run.name:
-        runs.add(tensorboard_run=run.name)
-    return runs[-1].time_series_data.add(
-        tensorboard_time_series_id=run.ids[series.tag].rpartition("/")[2],
-        value_type=int(series.value_type),
-    )
-
-
-def _halves(request: Any) -> list[Any]:
-    """Two requests that write the same together; none if there is only one series in it."""
-    written = [
-        (run.tensorboard_run, data)
-        for run in request.write_run_data_requests
-        for data in run.time_series_data
-    ]
-    if len(written) < 2:
-        return []
-    halves = []
-    for part in (written[: len(written) // 2], written[len(written) // 2 :]):
-        half = type(request)(tensorboard_experiment=request.tensorboard_experiment)
-        for run, data in part:
-            half.write_run_data_requests.add(tensorboard_run=run, time_series_data=[data])
-        halves.append(half)
-    return halves
-
-
-def _set(point: Any, wall_time: float, value: Value) -> None:
-    """Fills in a point. A wall time that no Timestamp can hold is left out."""
-    if math.isfinite(wall_time) and 0 <= wall_time < _LAST_SECOND:
-        seconds, nanos = divmod(round(wall_time * 1_000_000_000), 1_000_000_000)
-        point.wall_time.seconds = seconds
-        point.wall_time.nanos = nanos
-    if isinstance(value, float):
-        point.scalar.value = value
-    elif isinstance(value, bytes):
-        point.tensor.value = value
-    else:
-        for blob in value:
-            point.blobs.values.add(id=_blob_id(blob), data=blob)
-        point.blobs.SetInParent()
-
-
-def _blob_id(blob: bytes) -> str:
-    """A blob's id: a hash of its content, so that uploading it again stores nothing new."""
-    return hashlib.blake2b(blob, digest_size=16).hexdigest()
+            for part in parts:
+                self._send(part)
 
 
 def _time_text(timestamp: Any) -> str:

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final, Literal, Protocol
 
 from tensordeck import confined
 from tensordeck.ingest.event_files import StoredFile, is_event_file
+from tensordeck.ingest.profiles import session_of
 
 __all__ = [
     "ROOT_RUN",
@@ -17,6 +18,7 @@ __all__ = [
     "LogDirectory",
     "LogFolder",
     "find_event_files",
+    "found_file",
     "run_id",
     "run_name",
 ]
@@ -26,21 +28,26 @@ ROOT_RUN: Final = "default"
 
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9-]")
 _ID_LENGTH: Final = 128
+_NAME_LENGTH: Final = 128
+_DIGEST_LENGTH: Final = 6
+"""A run whose name is too long keeps its start and the start of a hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """An event file.
+    """An event file, or a file of a profile.
 
     Attributes:
         run: The run that it belongs to.
         name: Its path below the log directory, with slashes.
         file: What is read.
+        session: The profile's session; empty for an event file.
     """
 
     run: str
     name: str
     file: StoredFile
+    session: str = ""
 
 
 class LogFolder(Protocol):
@@ -53,8 +60,8 @@ class LogFolder(Protocol):
     def exists(self) -> bool:
         """Whether it is there now."""
 
-    def event_files(self) -> Iterator[FoundFile]:
-        """Finds its event files, in the order of `find_event_files`."""
+    def files(self) -> Iterator[FoundFile]:
+        """Finds its event files and profiles, in the order of `find_event_files`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +92,20 @@ class LogDirectory:
         """See `LogFolder.exists`."""
         return self.path.is_dir()
 
-    def event_files(self) -> Iterator[FoundFile]:
-        """See `LogFolder.event_files`."""
-        for run, path in find_event_files(self.path) if self.trusted else self._confined():
-            name = path.relative_to(self.path)
-            file = path if self.trusted else _ConfinedFile(self.path, name)
-            yield FoundFile(self._named(run), name.as_posix(), file)
-
-    def _confined(self) -> Iterator[tuple[str, Path]]:
-        for found in confined.find_files(self.path):
-            path = self.path / found.name
-            if found.name == found.target and is_event_file(path.name):
-                yield run_name(self.path, path.parent), path
-
-    def _named(self, run: str) -> str:
-        if not self.run:
-            return run
-        return self.run if run == ROOT_RUN else f"{self.run}/{run}"
+    def files(self) -> Iterator[FoundFile]:
+        """See `LogFolder.files`."""
+        if self.trusted:
+            for folder, file in _walk(self.path):
+                path = Path(folder, file)
+                name = path.relative_to(self.path).as_posix()
+                if found := found_file(name, path, self.run):
+                    yield found
+            return
+        for below in confined.find_files(self.path):
+            if below.name == below.target:
+                file_below = _ConfinedFile(self.path, below.name)
+                if found := found_file(below.name, file_below, self.run):
+                    yield found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class _ConfinedFile:
     """A file of a directory that is not trusted: it opens only where it leads to none outside."""
 
     folder: Path
-    name: Path
+    name: str
 
     def __str__(self) -> str:
         return str(self.folder / self.name)
@@ -118,7 +122,7 @@ class _ConfinedFile:
         return (self.folder / self.name).stat()
 
     def open(self, _mode: Literal["rb"], /) -> BinaryIO:
-        return os.fdopen(confined.open_for_reading(self.folder, os.fspath(self.name)), "rb")
+        return os.fdopen(confined.open_for_reading(self.folder, self.name), "rb")
 
 
 def find_event_files(logdir: Path) -> Iterator[tuple[str, Path]]:
@@ -131,6 +135,47 @@ def find_event_files(logdir: Path) -> Iterator[tuple[str, Path]]:
         The name of the run (its directory relative to `logdir`, `default` for `logdir` itself)
         and the file's path.
     """
+    for folder, file in _walk(logdir):
+        if is_event_file(file):
+            yield run_name(Path(folder).relative_to(logdir).as_posix()), Path(folder, file)
+
+
+def found_file(name: str, file: StoredFile, run: str = "") -> FoundFile | None:
+    """Says what a file of a log directory is; None if it is none of a log's.
+
+    Args:
+        name: Its path below the directory, with slashes.
+        file: What is read.
+        run: The run that the directory itself is; empty for `default`.
+    """
+    folder, _, last = name.rpartition("/")
+    if is_event_file(last):
+        return FoundFile(run_name(folder, run), name, file)
+    if (profile := session_of(name)) is not None:
+        return FoundFile(run_name(profile[0], run), name, file, profile[1])
+    return None
+
+
+def run_name(folder: str, run: str = "") -> str:
+    """The name of the run whose files lie in a folder.
+
+    Args:
+        folder: The folder's path below its log directory; empty or `.` for the directory itself.
+        run: The run that the directory itself is; empty for `default`.
+    """
+    # A name that is no UTF-8 can't travel in a message.
+    printable = os.fsencode(folder).decode("utf-8", "replace")
+    if printable in ("", "."):
+        return run or ROOT_RUN
+    name = f"{run}/{printable}" if run else printable
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{name[: _NAME_LENGTH - _DIGEST_LENGTH - 1]}-{digest}"
+
+
+def _walk(logdir: Path) -> Iterator[tuple[str, str]]:
+    """Folder and name of each file, links followed, each real directory once."""
     seen: set[str] = set()
     for folder, folders, files in os.walk(logdir, followlinks=True):
         real = os.path.realpath(folder)
@@ -139,18 +184,8 @@ def find_event_files(logdir: Path) -> Iterator[tuple[str, Path]]:
             continue
         seen.add(real)
         folders.sort()
-        name = run_name(logdir, Path(folder))
         for file in sorted(files):
-            if is_event_file(file):
-                yield name, Path(folder, file)
-
-
-def run_name(logdir: Path, folder: Path) -> str:
-    """The name of the run whose event files lie in a folder."""
-    relative = folder.relative_to(logdir).as_posix()
-    # A name that is no UTF-8 can't travel in a message.
-    printable = os.fsencode(relative).decode("utf-8", "replace")
-    return ROOT_RUN if printable == "." else printable
+            yield folder, file
 
 
 def run_id(name: str, taken: Collection[str]) -> str:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 from tensorboard import data_compat, dataclass_compat
@@ -19,7 +19,7 @@ from tensorboard.util import tensor_util
 
 from tensordeck.ingest.warn import Warn, warn_in_log
 
-__all__ = ["Point", "Series", "SummaryDecoder", "ValueType"]
+__all__ = ["NamedBlob", "Point", "Series", "SummaryDecoder", "ValueType"]
 
 _FLOAT: Final = struct.Struct("<f")
 
@@ -57,6 +57,22 @@ class Series:
     plugin_name: str = ""
     plugin_data: bytes = b""
     description: str = ""
+
+
+class NamedBlob(bytes):
+    """A blob that has an id of its own.
+
+    Attributes:
+        name: The id.
+    """
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str) -> Self:
+        """Gives the bytes a name."""
+        blob = super().__new__(cls, content)
+        blob.name = name
+        return blob
 
 
 class Point(NamedTuple):

@@ -5,28 +5,36 @@ TensorFlow, no size limit on tensors, every plugin, several requests at a time, 
 server is away, and a second upload that sends only what is new.
 """
 
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.ingest.bucket_folder import BucketFolder
 from tensordeck.ingest.connection import Connection, Target
 from tensordeck.ingest.event_files import EventFile
-from tensordeck.ingest.experiment import Columns, Experiment, size_of
+from tensordeck.ingest.experiment import Experiment
 from tensordeck.ingest.log_directory import FoundFile, LogDirectory, LogFolder
 from tensordeck.ingest.positions import FilePosition, Positions, default_folder
+from tensordeck.ingest.profiles import ProfileFile
 from tensordeck.ingest.summaries import Point, Series, SummaryDecoder
 from tensordeck.ingest.warn import Warn, warn_in_log
+from tensordeck.ingest.write_requests import Columns, size_of
 
 __all__ = ["Progress", "Target", "upload"]
 
 _POINTS_PER_BATCH: Final = 50_000
 _BYTES_PER_BATCH: Final = 32 << 20
 _FOREVER: Final = 365 * 86_400.0
+_LOOKING_SHARE: Final = 9.0
+"""Looking for growth takes a tenth of the time at most, however many files there are."""
+_SAVING_SHARE: Final = 19.0
+"""Saving positions takes a twentieth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Progress:
 
     Attributes:
         experiment: The experiment's full name.
-        files: Event files found.
+        files: Event files and files of profiles found.
         runs: Runs that this upload has written to.
         series: Series that it has written to.
         points: Points that the server has acknowledged; a step that was logged twice counts once.
@@ -102,10 +110,17 @@ def upload(
         opened = Experiment(connection, target.tensorboard, experiment, warn)
         connection.patience = _FOREVER if follow else patience
         told = progress or (lambda _: None)
+        touched: dict[str, set[str]] = {}
         uploads: list[_Upload] = []
 
-        def tell() -> None:
-            told(_sum(opened.name, uploads))
+        def so_far() -> Progress:
+            return Progress(
+                opened.name,
+                files=sum(part.files for part in uploads),
+                runs=len(touched),
+                series=sum(map(len, touched.values())),
+                points=sum(part.points for part in uploads),
+            )
 
         for directory in directories:
             known = Positions.load(
@@ -116,20 +131,26 @@ def upload(
                 {run.name: run.created for run in opened.runs.values()},
             )
             known.experiment_created = opened.created
-            uploads.append(_Upload(directory, opened, known, tell, warn))
+            uploads.append(_Upload(directory, opened, known, touched, lambda: told(so_far()), warn))
         with ThreadPoolExecutor(1) as sender:
 
-            def look() -> None:
+            def look() -> float:
+                """Uploads what is new; returns how long to wait, at least, to the next time."""
                 for part in uploads:
                     part.round(sender)
+                return _LOOKING_SHARE * sum(part.looking_seconds for part in uploads)
 
-            look()
-            while follow and not stop.wait(poll_seconds):
-                look()
-            if follow:
-                connection.patience = patience
-                look()
-        return _sum(opened.name, uploads)
+            try:
+                pause = look()
+                while follow and not stop.wait(max(poll_seconds, pause)):
+                    pause = look()
+                if follow:
+                    connection.patience = patience
+                    look()
+            finally:
+                for part in uploads:
+                    part.save()
+        return so_far()
 
 
 def _folders(
@@ -138,18 +159,6 @@ def _folders(
     if isinstance(logdir, str) and logdir.startswith(BucketFolder.SCHEME):
         return [BucketFolder(logdir, connection)]
     return [LogDirectory(Path(logdir))] if isinstance(logdir, str | Path) else logdir
-
-
-def _sum(experiment: str, uploads: Sequence["_Upload"]) -> Progress:
-    """How far uploads into one experiment are together."""
-    touched = set().union(*(part.touched for part in uploads))
-    return Progress(
-        experiment,
-        files=sum(part.files for part in uploads),
-        runs=len({run for run, _ in touched}),
-        series=len(touched),
-        points=sum(part.points for part in uploads),
-    )
 
 
 class _Batch:
@@ -164,7 +173,11 @@ class _Batch:
     def add(self, run: str, point: Point) -> None:
         """Takes a point; of a repeated step the last one counts."""
         columns = self.points.setdefault((run, point.series), {})
-        columns[point.step] = (point.wall_time, point.value)
+        value = point.value
+        if isinstance(value, tuple) and math.isnan(point.wall_time) and point.step in columns:
+            # Files of a profile's session gather in its one point.
+            value = (*cast("tuple[bytes, ...]", columns[point.step][1]), *value)
+        columns[point.step] = (point.wall_time, value)
         self.count += 1
         self.bytes += size_of(point.value)
 
@@ -180,8 +193,8 @@ class _Upload:
     is under way, the next is read.
 
     Attributes:
-        files: Event files found at the last look.
-        touched: Run and tag of each series that was written to.
+        files: Files found at the last look.
+        looking_seconds: How long that took.
         points: Points that the server has acknowledged.
     """
 
@@ -190,19 +203,23 @@ class _Upload:
         directory: LogFolder,
         experiment: Experiment,
         positions: Positions,
+        touched: dict[str, set[str]],
         tell: Callable[[], None],
         warn: Warn,
     ) -> None:
         self._directory = directory
         self._experiment = experiment
         self._positions = positions
+        self._touched = touched
         self._tell = tell
         self._warn = warn
-        self._files: dict[str, EventFile] = {}
+        self._files: dict[str, EventFile | ProfileFile] = {}
         self._decoders: dict[str, SummaryDecoder] = {}
         self._under_way: tuple[Future[None], _Batch] | None = None
+        self._is_unsaved = False
+        self._save_not_before = 0.0
         self.files = 0
-        self.touched: set[tuple[str, str]] = set()
+        self.looking_seconds = 0.0
         self.points = 0
 
     def round(self, sender: ThreadPoolExecutor) -> None:
@@ -220,26 +237,36 @@ class _Upload:
             self._send(batch, sender)
         self._finish()
 
-    def _grown(self) -> Iterator[tuple[str, str, EventFile]]:
+    def save(self) -> None:
+        """Remembers what has arrived."""
+        if self._is_unsaved:
+            began = time.monotonic()
+            self._positions.save()
+            now = time.monotonic()
+            self._is_unsaved = False
+            self._save_not_before = now + _SAVING_SHARE * (now - began)
+
+    def _grown(self) -> list[tuple[str, str, EventFile | ProfileFile]]:
         """Finds the files that may have something new."""
-        found = 0
-        for one in self._directory.event_files():
-            found += 1
+        began = time.thread_time()
+        self.files, grown = 0, []
+        for one in self._directory.files():
+            self.files += 1
             file = self._files.get(one.name)
             if file is None:
                 file = self._files[one.name] = self._opened(one)
             if file.may_have_grown():
-                yield one.run, one.name, file
-        self.files = found
+                grown.append((one.run, one.name, file))
+        self.looking_seconds = time.thread_time() - began
+        return grown
 
-    def _opened(self, found: FoundFile) -> EventFile:
+    def _opened(self, found: FoundFile) -> EventFile | ProfileFile:
         known = self._positions.files.get(found.name)
-        return EventFile(
-            found.file,
-            known.position if known else 0,
-            known.head if known else None,
-            warn=self._warn,
-        )
+        position = known.position if known else 0
+        if found.session:
+            last = found.name.rpartition("/")[2]
+            return ProfileFile(found.file, last, found.session, position, self._warn)
+        return EventFile(found.file, position, known.head if known else None, warn=self._warn)
 
     def _decoder(self, run: str) -> SummaryDecoder:
         """The decoder of a run's files; it must know the series that earlier uploads made."""
@@ -267,7 +294,10 @@ class _Upload:
             if run in runs:  # a file without points makes no run
                 self._positions.files[name] = FilePosition(runs[run].name, position, head)
         self._positions.run_created = {run.name: run.created for run in runs.values()}
-        self._positions.save()
-        self.touched.update((run, series.tag) for run, series in batch.points)
+        self._is_unsaved = True
+        if time.monotonic() >= self._save_not_before:
+            self.save()
+        for run, series in batch.points:
+            self._touched.setdefault(run, set()).add(series.tag)
         self.points += sum(map(len, batch.points.values()))
         self._tell()
