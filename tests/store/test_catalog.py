@@ -466,6 +466,19 @@ def test_a_deletion_takes_all_below_and_nothing_else(catalog: Catalog) -> None:
     assert catalog.get(Tensorboard, sibling.name) == sibling
 
 
+def test_several_go_together_with_all_below_them(catalog: Catalog) -> None:
+    for number in range(3):
+        catalog.create(MetadataStore(name=f"{PLACE}/metadataStores/{number}"))
+        catalog.create(Context(name=f"{PLACE}/metadataStores/{number}/contexts/c"))
+    stores = [f"{PLACE}/metadataStores/{number}" for number in range(3)]
+
+    assert catalog.delete_many(MetadataStore, [stores[0], stores[2], f"{stores[2]}x"]) == 2
+    assert catalog.delete_many(MetadataStore, []) == 0
+
+    contexts = catalog.find_many(Context, [f"{store}/contexts/c" for store in stores])
+    assert list(contexts) == [f"{stores[1]}/contexts/c"]
+
+
 def test_a_deletion_that_its_check_refuses_deletes_nothing(
     catalog: Catalog, tensorboard: Tensorboard, run: Run
 ) -> None:

@@ -8,12 +8,16 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.names import ResourceName
 from tensordeck.services import structs
 from tensordeck.services.call import Call
+from tensordeck.services.concurrent_writes import Refusals, rebased
 from tensordeck.services.metadata_nodes import (
     ARTIFACTS,
     CONTEXTS,
     EXECUTIONS,
     MetadataNodes,
+    metadata_etag,
+    stale,
 )
+from tensordeck.store import Store
 from tensordeck.store.resources import Context
 
 _MAX_PARENTS: Final = 10
@@ -21,6 +25,10 @@ _MAX_PARENTS: Final = 10
 
 class Contexts(MetadataNodes):
     """Calls on contexts."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._refusals = Refusals()
 
     def create_context(self, request: Any, _call: Call) -> Any:
         """Creates a context; its id is made up unless one is given."""
@@ -35,14 +43,25 @@ class Contexts(MetadataNodes):
         return self._list(CONTEXTS, request)
 
     def update_context(self, request: Any, call: Call) -> Any:
-        """Changes a context; a stale etag is an error over gRPC, and a merge over REST.
+        """Changes a context.
 
-        The client always sends the whole context. Over gRPC it reads it again and retries when
-        it is refused; over REST it can't tell that refusal from others, so that refusing would
-        fail and overwriting would lose what others logged.
+        A stale etag is an error over gRPC, where the client reads again and retries, unless many
+        write at once; over REST the changes are joined (see `concurrent_writes`).
         """
-        on_stale = _with_metadata_of if call.transport == "rest" else None
-        return self._update(CONTEXTS, request.context, request, on_stale)
+        over_rest = call.transport == "rest"
+
+        def settle(record: Context, given: Any) -> Any:
+            fresh = not given.etag or given.etag == metadata_etag(record)
+            base = record if fresh else self._handed_out.find(record.name, given.etag)
+            if over_rest and given.HasField("metadata"):
+                given = _with_numbers(given, base or record)
+            if fresh:
+                return given
+            if not over_rest and (base is None or self._refusals.refuse(record.name)):
+                raise stale(CONTEXTS, record, given.etag)
+            return rebased(given, base, record)
+
+        return self._update(CONTEXTS, request.context, request, settle)
 
     def delete_context(self, request: Any, _call: Call) -> Any:
         """Deletes a context; its members and children stay."""
@@ -125,10 +144,13 @@ def _in_same_store(
         yield member
 
 
-def _with_metadata_of(record: Context, given: Any) -> Any:
-    """The given context with the record's metadata merged below its own."""
-    joined = type(given)()
-    joined.CopyFrom(given)
-    merged = structs.merged(record.metadata, structs.to_json(given.metadata))
-    joined.metadata.CopyFrom(structs.to_struct(merged))
-    return joined
+def _with_numbers(given: Any, base: Context) -> Any:
+    """A context with those texts of its metadata as numbers that REST has made of numbers."""
+    sent = structs.to_json(given.metadata)
+    numbers = structs.respelled(sent, base.metadata)
+    if numbers == sent:
+        return given
+    result = type(given)()
+    result.CopyFrom(given)
+    result.metadata.CopyFrom(structs.to_struct(numbers))
+    return result

@@ -1,6 +1,5 @@
 """What contexts, artifacts and executions have in common: their life from create to purge."""
 
-import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,8 +10,10 @@ from tensordeck.errors import Aborted, InvalidArgument, NotFound
 from tensordeck.filters import Filter, parse_filter
 from tensordeck.names import ResourceName
 from tensordeck.services import masks, paging, rules, structs
+from tensordeck.services.concurrent_writes import HandedOut
 from tensordeck.services.metadata_schemas import MetadataSchemas
 from tensordeck.services.times import set_micros
+from tensordeck.store import Store
 from tensordeck.store.resources import Artifact, Context, Execution, MetadataNode
 
 N = TypeVar("N", Context, Artifact, Execution)
@@ -107,8 +108,31 @@ def metadata_etag(record: MetadataNode) -> str:
     return str(_ETAG_BASE + record.revision)
 
 
+def stale(kind: NodeKind[N], record: N, etag: str) -> Aborted:
+    """The error for a change by one who has not seen the present state.
+
+    The client reads the two numbers from the beginning of its text.
+    """
+    return Aborted(
+        f"Specified {kind.singular} `etag`: `{etag[:64]}` does not match "
+        f"server `etag`: `{metadata_etag(record)}`. {record.name} was not changed: "
+        "read it again, then retry."
+    )
+
+
 class MetadataNodes(MetadataSchemas):
     """The calls of any kind, behind the methods that carry the kind's name."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._handed_out = HandedOut()
+
+    def _shown(self, kind: NodeKind[N], record: N) -> Any:
+        """A record as a message; a context is remembered, for its next update's sake."""
+        message = kind.message(record)
+        if isinstance(record, Context):
+            self._handed_out.remember(record, message.etag, message.metadata.ByteSize())
+        return message
 
     def _create(self, kind: NodeKind[N], parent: str, given: Any, node_id: str) -> Any:
         store = self._store_name(parent)
@@ -121,10 +145,11 @@ class MetadataNodes(MetadataSchemas):
             schema_version=given.schema_version or self._latest_version(store, given.schema_title),
         )
         record = kind.changed(new, given)
-        return kind.message(self._in_store(store, lambda: self._catalog.create(record)))
+        return self._shown(kind, self._in_store(store, lambda: self._catalog.create(record)))
 
     def _get(self, kind: NodeKind[N], name: str) -> Any:
-        return kind.message(self._catalog.get(kind.record, str(names.parse(name, kind.pattern))))
+        found = self._catalog.get(kind.record, str(names.parse(name, kind.pattern)))
+        return self._shown(kind, found)
 
     def _list(self, kind: NodeKind[N], request: Any) -> Any:
         page = self._page(
@@ -136,7 +161,7 @@ class MetadataNodes(MetadataSchemas):
             request.order_by,
         )
         reply = protos.message(f"List{kind.singular}sResponse")(next_page_token=page.next_token)
-        getattr(reply, kind.collection).extend(kind.message(record) for record in page.items)
+        getattr(reply, kind.collection).extend(self._shown(kind, record) for record in page.items)
         return reply
 
     def _update(
@@ -144,7 +169,7 @@ class MetadataNodes(MetadataSchemas):
         kind: NodeKind[N],
         given: Any,
         request: Any,
-        on_stale: Callable[[N, Any], Any] | None = None,
+        settle: Callable[[N, Any], Any] | None = None,
     ) -> Any:
         """Changes a node.
 
@@ -152,30 +177,26 @@ class MetadataNodes(MetadataSchemas):
             kind: What it is.
             given: The node of the request.
             request: The request, for its mask and `allow_missing`.
-            on_stale: What to apply instead of `given` when its etag is not the present one;
-                without it, that is an error.
+            settle: Makes of the record and `given` what is to be applied; without it that is
+                `given`, and an etag that is not the present one is an error.
         """
         name = names.parse(given.name, kind.pattern, f"{kind.field}.name")
         writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
 
         def change(record: N) -> N:
-            wanted = given
-            if given.etag and given.etag != metadata_etag(record):
-                if on_stale is None:
-                    # The client reads the two numbers from the beginning of this text.
-                    raise Aborted(
-                        f"Specified {kind.singular} `etag`: `{given.etag[:64]}` does not match "
-                        f"server `etag`: `{metadata_etag(record)}`. Read {record.name} again, "
-                        "then retry."
-                    )
-                wanted = on_stale(record, given)
+            if settle is not None:
+                wanted = settle(record, given)
+            elif given.etag and given.etag != metadata_etag(record):
+                raise stale(kind, record, given.etag)
+            else:
+                wanted = given
             message = kind.message(record)
             masks.merge(message, wanted, request.update_mask, writable)
             kind.check(message, record.labels)
             return kind.changed(record, message)
 
         try:
-            return kind.message(self._catalog.update(kind.record, str(name), change))
+            return self._shown(kind, self._catalog.update(kind.record, str(name), change))
         except NotFound:
             if not request.allow_missing:
                 raise
@@ -186,10 +207,7 @@ class MetadataNodes(MetadataSchemas):
 
         def check(record: N) -> None:
             if request.etag and request.etag != metadata_etag(record):
-                raise Aborted(
-                    f"Specified {kind.singular} `etag`: `{request.etag[:64]}` does not match "
-                    f"server `etag`: `{metadata_etag(record)}`. {name} was not deleted."
-                )
+                raise stale(kind, record, request.etag)
 
         self._catalog.delete(kind.record, name, check=check)
         return protos.message("google.protobuf.Empty")()
@@ -205,9 +223,7 @@ class MetadataNodes(MetadataSchemas):
         if not request.force:
             reply.purge_sample.extend(names_found[:_SAMPLE])
             return reply
-        for name in names_found:
-            with contextlib.suppress(NotFound):  # somebody else deleted it meanwhile
-                self._catalog.delete(kind.record, name)
+        reply.purge_count = self._catalog.delete_many(kind.record, names_found)
         return reply
 
     def _names(self, kind: NodeKind[N], store: ResourceName, tree: Filter) -> Iterator[str]:

@@ -1,9 +1,12 @@
 """`google.protobuf.Struct` and plain dictionaries. Non-finite numbers pass, unlike in JSON."""
 
-from typing import Any
+from typing import Any, Final
 
 from tensordeck import protos
 from tensordeck.store.resources import Json
+
+_SPELLINGS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""How `protos.to_json` writes the numbers that JSON lacks, by their `repr`."""
 
 
 def to_json(struct: Any) -> Json:
@@ -22,6 +25,16 @@ def to_struct(value: Json) -> Any:
     return struct
 
 
+def respelled(value: Json, before: Json) -> Json:
+    """Numbers that a REST caller got as texts, for JSON has no form for them, as numbers again.
+
+    Args:
+        value: What the caller sends back.
+        before: What it had read: only a text in the place of such a number is one.
+    """
+    return {key: _respelled(item, before.get(key)) for key, item in value.items()}
+
+
 def merged(before: Json, new: Json) -> Json:
     """Two dictionaries joined, one level deep: of what both have, the new one's counts."""
     result = {**before, **new}
@@ -30,6 +43,17 @@ def merged(before: Json, new: Json) -> Json:
         if isinstance(old, dict) and isinstance(value, dict):
             result[key] = {**old, **value}
     return result
+
+
+def _respelled(value: Any, before: Any) -> Any:
+    if isinstance(value, str) and isinstance(before, float):
+        return before if value == _SPELLINGS.get(repr(before)) else value
+    if isinstance(value, dict) and isinstance(before, dict):
+        return respelled(value, before)
+    if isinstance(value, list) and isinstance(before, list):
+        padded = [*before, *([None] * len(value))]
+        return [_respelled(item, old) for item, old in zip(value, padded, strict=False)]
+    return value
 
 
 def _plain(value: Any) -> Any:

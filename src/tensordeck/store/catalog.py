@@ -149,6 +149,22 @@ class SqlCatalog(Catalog):
         self._write(work)
         self._database.give_back_space()
 
+    def delete_many(self, kind: type[Resource], names: Sequence[str]) -> int:
+        """See `Catalog.delete_many`."""
+        if not names:
+            return 0
+        table = rows_of(kind).table
+
+        def work(connection: Connection) -> int:
+            return sum(
+                connection.execute(delete(table).where(table.c.name.in_(group))).rowcount
+                for group in batches(names)
+            )
+
+        removed = self._write(work)
+        self._database.give_back_space()
+        return removed
+
     def add_links(
         self, kind: str, source: str, targets: Sequence[str], note: Json | None = None
     ) -> None:

@@ -239,6 +239,14 @@ class Catalog(ABC):
         """
 
     @abstractmethod
+    def delete_many(self, kind: type[Resource], names: Sequence[str]) -> int:
+        """Removes several resources of a kind with all below them, in one transaction.
+
+        Returns:
+            How many there were; a name that does not exist is no error.
+        """
+
+    @abstractmethod
     def add_links(
         self, kind: str, source: str, targets: Sequence[str], note: Json | None = None
     ) -> None:

@@ -1,0 +1,232 @@
+"""Experiments as the official client's user writes them, over gRPC, REST and the silent switch."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parent / "experiments"
+TRANSPORTS = ["grpc", pytest.param("rest", marks=pytest.mark.heavy)]
+AUTOLOGGING = ("google-cloud-aiplatform[autologging]==2.7.0", "mlflow==2.16.0", "protobuf<6")
+"""mlflow 2.16.0 is the newest that the client's extra allows, and fails to import beside a newer
+protobuf, which the extra does not say."""
+
+
+def result_of(output: str) -> dict[str, Any]:
+    results = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    assert results, output[-4000:]
+    return json.loads(results[0].removeprefix("RESULT "))
+
+
+def run_script(
+    server: Any, name: str, transport: str, project: str = "", python: str = sys.executable
+) -> dict[str, Any]:
+    """What a script answers, run in a project of its own unless one is given."""
+    project = project or f"e-{uuid.uuid4().hex[:8]}"
+    done = server.exec(python, "-W", "ignore", str(SCRIPTS / f"{name}.py"), project, transport)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return result_of(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "transport", [*TRANSPORTS, pytest.param("switch", marks=pytest.mark.heavy)]
+)
+def test_runs_are_tracked_compared_and_deleted(server, transport):
+    result = run_script(server, "track", transport)
+    assert result.pop("missing").endswith("was not found.")
+    frame = {row.pop("run_name"): row for row in result.pop("frame")}
+    assert {name: row["state"] for name, row in frame.items()} == {
+        "broken": "FAILED",
+        "first": "COMPLETE",
+        "own": "COMPLETE",
+        "second": "COMPLETE",
+        "third": "FAILED",
+    }
+    assert frame["first"] == {
+        "experiment_name": "exp",
+        "run_type": "system.ExperimentRun",
+        "state": "COMPLETE",
+        "param.lr": 0.1,
+        "param.layers": 3.0,
+        "param.optimizer": "adam",
+        "param.dropout": 0.5,
+        "metric.accuracy": 0.625,
+        "metric.verdict": "fair",
+        "metric.late": 7.0,
+        "time_series_metric.loss": 0.2,
+        "time_series_metric.rate": 3.0,
+    }
+    assert {name: row["param.lr"] for name, row in frame.items()} == {
+        "broken": 9.0,
+        "first": 0.1,
+        "own": 1.0,
+        "second": 0.2,
+        "third": 0.3,
+    }
+    assert frame["second"]["time_series_metric.loss"] == 0.125
+    assert result == {
+        "while_running": "RUNNING",
+        "classes": [
+            {
+                "display_name": "by class",
+                "labels": ["cat", "dog"],
+                "matrix": [[9.0, 1.0], [2.0, 8.0]],
+                "fpr": [0.1, 0.5, 0.9],
+                "tpr": [0.2, 0.7, 1.0],
+                "threshold": [0.9, 0.5, 0.1],
+            }
+        ],
+        "params": {"lr": 0.1, "layers": 3.0, "optimizer": "adam", "dropout": 0.5},
+        "metrics": {"accuracy": 0.625, "verdict": "fair", "late": 7.0},
+        "curve": {"step": [1, 2, 3, 4], "loss": [1.0, 0.5, pytest.approx(1 / 3), 0.2]},
+        "twice": True,
+        "got": [None, "third", None, "exp"],
+        "states": {
+            "first": "COMPLETE",
+            "second": "COMPLETE",
+            "third": "FAILED",
+            "broken": "FAILED",
+        },
+        "columns_without_series": [
+            "experiment_name",
+            *("metric.accuracy", "metric.late", "metric.verdict"),
+            *("param.dropout", "param.layers", "param.lr", "param.optimizer"),
+            *("run_name", "run_type", "state"),
+        ],
+        "experiments": ["exp"],
+        "board_is": True,
+        "board_runs": ["broken", "first", "own", "second", "third"],
+        # The client deletes a run's curves only when it is told to.
+        "board_runs_after_a_run": ["broken", "first", "own", "second", "third"],
+        "board_runs_after_both": ["broken", "first", "second", "third"],
+        "board_runs_at_the_end": ["second"],
+        "experiments_at_the_end": [],
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_executions_know_what_went_in_and_what_came_out(server, transport):
+    assert run_script(server, "lineage", transport) == {
+        "resumed": "RUNNING",
+        "states": ["COMPLETE", "COMPLETE"],
+        "failed": "FAILED",
+        "inputs": ["gs://b/clean"],
+        "outputs": ["gs://b/model"],
+        "of_run": [["gs://b/clean", "gs://b/model", "gs://b/raw"], 2],
+        "associated": ["lone", "prepare", "train"],
+        "updated": ["CACHED", {"x": {"y": 1.0}}],
+        "subgraph": [3, 3, 4],
+        "found": ["gs://b/raw", "gs://b/model"],
+        "with_uri": "raw",
+        "model": [{"auc": 0.75}, "better", "0.0.1"],
+        "once": True,
+        "run_types": {"run": "system.ExperimentRun", "pipeline-run": "system.PipelineRun"},
+        "pipelines_of_run": 0,
+        "pipeline_frame": ["lone"],
+        "left": [["gs://b/clean", "gs://b/raw"], ["prepare", "train"]],
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_models_come_back_from_our_cloud_storage(server, transport):
+    result = run_script(server, "models", transport)
+    assert result.pop("uri").endswith("-models/models/my-model")
+    assert result == {
+        "of_run": ["sklearn", "sklearn"],
+        "info": ["sklearn", "sklearn.linear_model._base.LinearRegression", "line"],
+        "predicts": [21.0, 1.0],
+        "by_run": 3.0,
+        "files": ["models/my-model/instance.yaml", "models/my-model/model.pkl"],
+        "listed": 3,
+        "registered": ["registered", "1"],
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest", "switch"])
+def test_an_experiment_without_a_tensorboard_of_its_own(server, transport):
+    result = run_script(server, "default_board", transport)
+    assert "backing tensorboard" in result.pop("refused")
+    assert result == {
+        "none_made": [],
+        "made": [1, True],
+        "curve": [1.0],
+        "third": True,
+        "second": True,
+        "runs_without_board": ["run"],
+        "frame_without_board": [["run"], False],
+        "board_without_board": None,
+        "goes_on": True,
+        "at_the_end": [0, ["other"]],
+    }
+
+
+@pytest.fixture(scope="module")
+def autologging_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that has an mlflow which imports: it can't live beside our own protobuf."""
+    folder = tmp_path_factory.mktemp("autologging")
+    uv = str(Path(sys.executable).parent / "uv")
+    python = str(folder / "bin" / "python")
+    for command in (
+        ("venv", "--quiet", "--python", sys.executable, str(folder)),
+        ("pip", "install", "--quiet", "--python", python, *AUTOLOGGING, "scikit-learn"),
+    ):
+        subprocess.run([uv, *command], check=True)
+    return python
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_autolog_tracks_a_fit_that_logs_nothing(server, autologging_python, transport):
+    assert run_script(server, "automatic", transport, python=autologging_python) == {
+        "runs": 2,
+        "states": ["COMPLETE"],
+        "made_up": [True],
+        "alphas": [["0.25"], ["0.5"]],
+        "scored": [True, True],
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transports", [("grpc", "grpc"), ("rest", "rest"), ("grpc", "rest")])
+def test_two_processes_at_once_on_one_run_lose_nothing(server, transports):
+    project, count = f"e-{uuid.uuid4().hex[:8]}", 8
+    run_script(server, "together_before", "grpc", project)
+    script = str(SCRIPTS / "together.py")
+    loggers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", script, project, transport, name, str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=server.env,
+        )
+        for name, transport in zip("ab", transports, strict=True)
+    ]
+    try:
+        for logger in loggers:
+            assert logger.stdout.readline() == "READY\n", logger.stderr.read()
+        for logger in loggers:
+            logger.stdin.write("go\n")
+            logger.stdin.flush()
+        for logger in loggers:
+            output, errors = logger.communicate(timeout=200)
+            assert logger.returncode == 0, errors[-4000:]
+            assert result_of(output) == {"metrics": count - 1}
+    finally:
+        for logger in loggers:
+            logger.kill()
+            logger.wait()
+    after = run_script(server, "together_after", "grpc", project)
+    expected = {f"{name}-{number}": number for name in "ab" for number in range(count)}
+    assert after["params"] == {"common": 1, **expected}
+    assert after["metrics"] == {f"{name}-last": count - 1 for name in "ab"}
+    curve = [1 / (number + 1) for number in range(count)]
+    assert after["curves"] == {f"{name}-loss": curve for name in "ab"}

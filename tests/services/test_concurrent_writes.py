@@ -1,0 +1,164 @@
+"""Many writers of one context: nobody's key is lost, and the client's retries always suffice."""
+
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tensordeck import errors, protos
+from tensordeck.services.concurrent_writes import Refusals, joined
+from tests.strategies import documents
+
+STALE = re.compile(
+    r"Specified Context `etag`: `(\d+)` does not match server `etag`: `(\d+)`", re.ASCII
+)
+ATTEMPTS = 5
+"""Of the official client, which then gives up."""
+
+
+def context(api: Any, metadata: dict[str, Any], context_id: str = "exp-run") -> Any:
+    return api(
+        "CreateContext",
+        parent=api.metadata_store,
+        context_id=context_id,
+        context={"display_name": "run", "metadata": metadata},
+    )
+
+
+def number_of(struct: Any, *path: str) -> float:
+    for key in path[:-1]:
+        struct = struct.fields[key].struct_value
+    return struct.fields[path[-1]].number_value
+
+
+def log(api: Any, mine: Any, key: str, value: float) -> Any:
+    """What the official client does for one parameter: returns its context afterwards."""
+    for attempt in range(1, ATTEMPTS + 1):
+        changed = type(mine)()
+        changed.CopyFrom(mine)
+        changed.metadata.get_or_create_struct("_params")[key] = value
+        try:
+            return api("UpdateContext", context=changed)
+        except errors.Aborted as error:
+            refused = STALE.match(error.message)
+            if attempt == ATTEMPTS or not refused or not refused[1] < refused[2]:
+                raise
+            mine = api("GetContext", name=mine.name)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_twenty_writers_of_one_run_lose_nothing(api, transport):
+    api = api.over(transport=transport)
+    name = context(api, {"_params": {"common": 1.0}, "_state": "RUNNING"}).name
+
+    def write(writer: int) -> None:
+        mine = api("GetContext", name=name)
+        for number in range(10):
+            mine = log(api, mine, f"{writer}-{number}", number)
+
+    with ThreadPoolExecutor(20) as writers:
+        list(writers.map(write, range(20)))
+    params = protos.to_json(api("GetContext", name=name).metadata)["_params"]
+    expected = {f"{writer}-{number}": number for writer in range(20) for number in range(10)}
+    assert params == {"common": 1.0, **expected}
+
+
+def test_writers_are_refused_before_they_are_joined(api):
+    """The first refusals are the API's; the client must never meet as many as it has attempts."""
+    first = context(api, {"a": 1.0})
+    api("UpdateContext", context={"name": first.name, "metadata": {"a": 1.0, "b": 2.0}})
+    stale: Any = protos.message("Context")(name=first.name, etag=first.etag)
+    stale.metadata.update({"a": 1.0, "c": 3.0})
+    refusals = []
+    after = None
+    while after is None:
+        try:
+            after = api("UpdateContext", context=stale)
+        except errors.Aborted as error:
+            refusals.append(STALE.match(error.message))
+    assert 1 <= len(refusals) < ATTEMPTS - 1
+    assert all(refusals)
+    assert protos.to_json(after.metadata) == {"a": 1.0, "b": 2.0, "c": 3.0}
+
+
+def test_a_stale_writer_brings_back_nothing_old(api):
+    """It sends all that it once read, but only what it changed counts."""
+    api = api.over(transport="rest")
+    first = context(api, {"_metrics": {"loss": 9.0, "gone": 1.0}, "_state": "RUNNING"})
+    api(
+        "UpdateContext",
+        context={
+            "name": first.name,
+            "display_name": "renamed",
+            "labels": {"team": "red"},
+            "metadata": {"_metrics": {"loss": 0.5}, "_state": "COMPLETE"},
+        },
+    )
+    first.metadata.get_or_create_struct("_metrics")["late"] = 7.0
+    after = api("UpdateContext", context=first)
+    assert protos.to_json(after.metadata) == {
+        "_metrics": {"loss": 0.5, "late": 7.0},
+        "_state": "COMPLETE",
+    }
+    assert (after.display_name, dict(after.labels)) == ("renamed", {"team": "red"})
+
+
+def test_an_etag_that_nobody_gave_out_is_refused_however_often_it_comes(api):
+    name = context(api, {"a": 1.0}).name
+    for _ in range(10):
+        with pytest.raises(errors.Aborted, match="etag"):
+            api("UpdateContext", context={"name": name, "etag": "1", "metadata": {"b": 1}})
+
+
+def test_a_server_that_did_not_give_the_etag_out_joins_one_level_deep(api):
+    first = context(api, {"_params": {"a": 1.0}})
+    api("UpdateContext", context={"name": first.name, "metadata": {"_params": {"b": 2.0}}})
+    other = api.another_process().over(transport="rest")
+    after = other("UpdateContext", context=first)
+    assert protos.to_json(after.metadata) == {"_params": {"a": 1.0, "b": 2.0}}
+
+
+def test_numbers_that_json_lacks_come_back_from_rest_as_numbers(api):
+    """A REST caller reads a metric that is not a number as a text, and sends all it has read."""
+    made = context(api, {"_metrics": {"loss": math.nan, "top": [math.inf]}, "note": "NaN"})
+    for etag in (made.etag, ""):
+        spelled = protos.from_json(protos.to_json(made), protos.message("Context")())
+        spelled.etag = etag
+        spelled.metadata["_state"] = "COMPLETE"
+        after = api.over(transport="rest")("UpdateContext", context=spelled)
+        assert math.isnan(number_of(after.metadata, "_metrics", "loss"))
+        top = after.metadata.fields["_metrics"].struct_value.fields["top"].list_value
+        assert top.values[0].number_value == math.inf
+        assert after.metadata.fields["note"].string_value == "NaN"
+
+
+def test_refusals_are_forgotten_after_a_while():
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    answers = [refusals.refuse("a") for _ in range(5)]
+    assert answers == [True, True, True, False, False]
+    assert refusals.refuse("b")
+    now[0] = 31.0
+    assert refusals.refuse("a")
+
+
+@given(documents, documents)
+def test_one_writer_alone_gets_what_it_sent(base, new):
+    assert joined(base, new, base) == new
+
+
+@given(documents, documents)
+def test_who_changes_nothing_changes_nothing(base, current):
+    assert joined(base, base, current) == current
+
+
+@given(documents, st.dictionaries(st.text("xyz", max_size=2), st.integers(), max_size=3))
+def test_changes_of_other_keys_both_count(base, added):
+    ours = {**base, **{f"ours-{key}": value for key, value in added.items()}}
+    theirs = {**base, **{f"theirs-{key}": value for key, value in added.items()}}
+    assert joined(base, ours, theirs) == {**base, **ours, **theirs}
