@@ -203,16 +203,18 @@ def test_a_killed_supervisor_leaves_nothing_behind(host: Host, tmp_path: Path) -
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
                                  start_new_session=True)
         open({str(pid_file)!r}, "w").write(f"{{os.getppid()}} {{os.getpid()}} {{child.pid}}")
-        print("on", flush=True)
+        print(os.environ["TMPDIR"], flush=True)
         time.sleep(600)
     """)
-    eventually(lambda: "on" in text(launch))
+    temporary = Path(eventually(lambda: text(launch)))
+    assert temporary.is_dir()
     supervisor, *others = map(int, pid_file.read_text().split())
     os.kill(supervisor, signal.SIGKILL)
     [status] = host.wait(handle)
     assert status.phase is Phase.LOST
     assert "supervisor is gone" in status.reason
     assert not [pid for pid in others if _alive(pid)]
+    assert not temporary.exists()
 
 
 def test_a_supervisor_that_is_told_to_end_ends_its_job(host: Host, tmp_path: Path) -> None:
@@ -249,6 +251,20 @@ def test_a_folder_that_was_removed_is_a_lost_job(host: Host) -> None:
     host.executor.cancel(handle)
     [status] = host.executor.poll(handle)
     assert (status.name, status.phase) == ("workerpool0-0", Phase.LOST)
+
+
+def test_a_job_whose_folder_is_removed_ends(host: Host, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    launch, handle = host.start(f"""
+        import os, time
+        open({str(pid_file)!r}, "w").write(f"{{os.getppid()}} {{os.getpid()}}")
+        print("on", flush=True)
+        time.sleep(600)
+    """)
+    eventually(lambda: "on" in text(launch))
+    shutil.rmtree(launch.folder)
+    eventually(lambda: not any(map(_alive, map(int, pid_file.read_text().split()))))
+    assert host.executor.poll(handle)[0].phase is Phase.LOST
 
 
 def test_a_package_that_does_not_install_says_why(host: Host, tmp_path: Path) -> None:

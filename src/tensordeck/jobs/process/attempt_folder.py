@@ -8,6 +8,8 @@ does: that is how anybody tells, without a process id that might mean another pr
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -82,8 +84,25 @@ class AttemptFolder:
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether somebody asked."""
-        return self._cancel.exists()
+        """Whether somebody asked, or removed the folder: then nobody can ask any more."""
+        return self._cancel.exists() or not self.exists
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is still there."""
+        return self.path.is_dir()
+
+    def make_temporary(self, marker: str) -> Path:
+        """Makes a folder for a replica's temporary files.
+
+        Not below this one: sockets live there, whose paths must be short.
+        """
+        return Path(tempfile.mkdtemp(prefix=_temporary_prefix(marker)))
+
+    def remove_temporaries(self, marker: str) -> None:
+        """Removes all that `make_temporary` made for an attempt."""
+        for path in Path(tempfile.gettempdir()).glob(f"{_temporary_prefix(marker)}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def lock(self) -> int | None:
         """Takes the supervisor's lock: a file descriptor, or None if a supervisor lives."""
@@ -91,7 +110,7 @@ class AttemptFolder:
 
     def supervised(self) -> bool:
         """Whether a supervisor lives."""
-        if not self.path.is_dir():
+        if not self.exists:
             return False
         # Shared, so that two who look don't see each other.
         descriptor = self._locked(fcntl.LOCK_SH)
@@ -108,6 +127,10 @@ class AttemptFolder:
             os.close(descriptor)
             return None
         return descriptor
+
+
+def _temporary_prefix(marker: str) -> str:
+    return f"job-{marker}-"
 
 
 __all__ = ["AttemptFolder"]

@@ -157,6 +157,7 @@ class ProcessExecutor(Executor):
         plan = folder.read_plan()
         if plan is not None:
             kill_marked(plan.marker, folder.read_processes().values())
+            folder.remove_temporaries(plan.marker)
 
     # Resolution
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ class RunningReplica:
         self.plan = plan
         self.name = plan.name
         self.child: Child | None = None
-        self.temporary: Path | None = None
         self._folder = folder
         self._logs = logs
         self._phase = Phase.PREPARING
@@ -60,6 +58,7 @@ class RunningReplica:
         *,
         marker: str,
         path: str,
+        temporary: Path,
         gpus: Sequence[str],
         user_tasks: int | None,
     ) -> None:
@@ -69,19 +68,18 @@ class RunningReplica:
             environment: What it runs in.
             marker: The attempt's.
             path: PATH of the host.
+            temporary: For its temporary files.
             gpus: The GPUs that are its own.
             user_tasks: The limit on processes and threads of this user.
         """
         work = self._folder / "work"
         work.mkdir(parents=True)
         executables = lay(self._folder / "environment", environment)
-        # Not in the folder: sockets live here, whose paths must be short.
-        self.temporary = Path(tempfile.mkdtemp(prefix="job-"))
         env = {
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",  # lines shall be seen when they are printed
             "HOME": str(work),
-            "TMPDIR": str(self.temporary),
+            "TMPDIR": str(temporary),
             **self.plan.env,
             "VIRTUAL_ENV": str(executables.parent),
             accelerators.VISIBLE: ",".join(gpus),  # none for who has asked for none

@@ -7,7 +7,6 @@ waits for it.
 """
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -165,7 +164,12 @@ class Supervisor:
         tasks = user_tasks()
         for replica, environment, own in zip(self._replicas, environments, gpus, strict=True):
             replica.start(
-                environment, marker=plan.marker, path=plan.path, gpus=own, user_tasks=tasks
+                environment,
+                marker=plan.marker,
+                path=plan.path,
+                temporary=self._folder.make_temporary(plan.marker),
+                gpus=own,
+                user_tasks=tasks,
             )
             if replica.child is not None:
                 self._add(replica.child)
@@ -273,9 +277,7 @@ class Supervisor:
         self._children.close()
         for metrics in self._metrics:
             metrics.stop()
-        for replica in self._replicas:
-            if replica.temporary:
-                shutil.rmtree(replica.temporary, ignore_errors=True)
+        self._folder.remove_temporaries(self._plan.marker)
         self._write_status()
 
     def _write_status(self) -> None:
@@ -284,6 +286,8 @@ class Supervisor:
             try:
                 self._folder.write_status(statuses)
             except OSError:
+                if not self._folder.exists:
+                    return
                 # The disk is full. Who waits for the end must learn it, so try until it is not.
                 if not all(status.phase.ended for status in statuses):
                     return
