@@ -3,8 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -79,10 +80,12 @@ def logs(
     show = json.dumps if style is Format.JSON else _printer(names if len(names) > 2 else [])
     count = 0
     try:
-        for entry in stream.last(tail) if tail else ():
-            print(show(entry))
-            count += 1
-        for entry in followed(api, job, stream) if follow else stream.new():
+        entries: Iterable[LogEntry] = stream.last(tail) if tail else ()
+        if follow:
+            entries = chain(entries, followed(api, job, stream))
+        elif not tail:
+            entries = stream.new()
+        for entry in entries:
             print(show(entry), flush=follow)
             count += 1
         job = api.refreshed(job)

@@ -54,7 +54,10 @@ class LogStream:
                 break
         found.reverse()
         if found:
-            self._since = f' AND timestamp>="{found[0]["timestamp"]}"'
+            moment, first = found[0]["timestamp"], found[0]["insertId"]
+            self._since = (
+                f' AND ((timestamp="{moment}" AND insertId>="{first}") OR timestamp>"{moment}")'
+            )
             self._seen = {entry["insertId"] for entry in found}
         return found
 

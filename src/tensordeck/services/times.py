@@ -1,5 +1,6 @@
 """Times between the store's integers and the API's Timestamps."""
 
+import re
 from typing import Any, Final
 
 from tensordeck import protos
@@ -7,6 +8,7 @@ from tensordeck.errors import InvalidArgument
 
 _MICRO: Final = 1_000_000
 _NANO: Final = 1_000_000_000
+_OFFSET: Final = re.compile(r"(?<=\d)([+-]\d\d)(\d\d)$")
 
 
 def set_micros(timestamp: Any, micros: int) -> None:
@@ -32,7 +34,8 @@ def parse_nanos(text: str, where: str) -> int:
     """
     moment = protos.message("google.protobuf.Timestamp")()
     try:
-        moment.FromJsonString(text)
+        # Cloud Logging's own client writes offsets without their colon.
+        moment.FromJsonString(_OFFSET.sub(r"\1:\2", text))
     except ValueError:
         try:
             return round(float(text) * _NANO)
