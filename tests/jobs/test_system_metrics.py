@@ -84,7 +84,6 @@ def test_a_busy_process_and_its_children_are_recorded(tmp_path):
     } <= set(found)
     assert found["system/memory_bytes"][0][1] > 50_000_000
     assert all(step >= 0 and math.isfinite(v) for points in found.values() for step, v in points)
-    assert max(v for _, v in found["system/cpu_percent"]) < 100 * (os.cpu_count() or 1) + 50
 
 
 def test_tags_say_what_they_mean(tmp_path):

@@ -70,10 +70,11 @@ class ProcessTrees:
         Args:
             roots: Their numbers; those that have ended, or never were, count for nothing.
         """
-        now = time.monotonic()
+        members = list(self._members(roots))
+        now = time.monotonic()  # finding them is what takes time
         found: dict[psutil.Process, _Totals] = {}
         threads = memory = 0
-        for process in self._members(roots):
+        for process in members:
             with contextlib.suppress(*_GONE), process.oneshot():
                 totals = _totals(process)
                 rss, count = process.memory_info().rss, process.num_threads()
