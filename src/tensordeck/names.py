@@ -28,6 +28,9 @@ CUSTOM_JOB: Final = (*LOCATION, "customJobs")
 TRAINING_PIPELINE: Final = (*LOCATION, "trainingPipelines")
 MODEL: Final = (*LOCATION, "models")
 
+ROOT_RUN: Final = "default"
+"""The run of event files that lie in a log directory itself, as the official uploader has it."""
+
 _FORM: Final = "projects/{project}/locations/{location}/tensorboards/{tensorboard}"
 _SEGMENT = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
 _IDS: Final = {

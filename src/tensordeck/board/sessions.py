@@ -21,7 +21,7 @@ from tensordeck.board.hparams_summaries import (
 from tensordeck.board.listing import Listing, SeriesByTag
 from tensordeck.board.parameter_values import as_text
 from tensordeck.board.scalars import scalar_series
-from tensordeck.ingest.log_directory import ROOT_RUN
+from tensordeck.names import ROOT_RUN
 from tensordeck.store.logged_runs import LoggedRun, Scalar
 from tensordeck.store.resources import TimeSeries, ValueType
 

@@ -11,9 +11,9 @@ from typing import BinaryIO, Final, Literal, Protocol
 from tensordeck import confined
 from tensordeck.ingest.event_files import StoredFile, is_event_file
 from tensordeck.ingest.profiles import session_of
+from tensordeck.names import ROOT_RUN
 
 __all__ = [
-    "ROOT_RUN",
     "FoundFile",
     "LogDirectory",
     "LogFolder",
@@ -22,9 +22,6 @@ __all__ = [
     "run_id",
     "run_name",
 ]
-
-ROOT_RUN: Final = "default"
-"""The run of event files that lie in the log directory itself, as the official uploader has it."""
 
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9-]")
 _ID_LENGTH: Final = 128
