@@ -1,6 +1,7 @@
 """The controller: whose job it is, what becomes of it, and what it leaves."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tensordeck.access import open_access
+from tensordeck.errors import Unavailable
 from tensordeck.jobs.executor import Phase
 from tensordeck.jobs.housekeeping import clean
 from tensordeck.jobs.job_log import LogWriter, read
@@ -382,3 +384,69 @@ def test_processes_of_a_job_that_went_elsewhere_meanwhile_are_ended(installation
     installation.serve(host)
 
     assert attempt.cancelled.wait(10)
+
+
+class Refusing(ScriptedHost):
+    """A host on which nothing can be started, or nothing be told."""
+
+    def __init__(self, *, start: bool = False, poll: bool = False) -> None:
+        super().__init__()
+        self.refuses_start, self.refuses_poll = start, poll
+
+    def start(self, launch):
+        if self.refuses_start:
+            raise Unavailable("There is no space left on this host.")
+        return super().start(launch)
+
+    def poll(self, handle):
+        if self.refuses_poll:
+            raise OSError("the status can't be read")
+        return super().poll(handle)
+
+
+def test_a_host_that_can_t_start_a_job_fails_it(installation):
+    installation.serve(Refusing(start=True))
+
+    job = installation.ended(installation.submit())
+
+    assert job.state is JobState.FAILED
+    assert job.error["message"] == "There is no space left on this host."
+    assert keys(installation) == []
+
+
+def test_a_job_that_can_t_be_looked_after_fails_and_is_ended(installation):
+    host = Refusing()
+    installation.serve(host)
+    name = installation.submit()
+    attempt = started(host)
+    attempt.becomes(Phase.RUNNING)
+    installation.is_in(name, JobState.RUNNING)
+
+    host.refuses_poll = True
+
+    job = installation.ended(name)
+    assert job.state is JobState.FAILED
+    assert job.error["code"] == 13
+    assert "the status can't be read" in job.error["message"]
+    assert attempt.cancelled.is_set()
+
+
+def test_a_job_outlasts_a_database_that_is_away(installation, host, monkeypatch):
+    installation.serve(host)
+    name = installation.submit()
+    attempt = started(host)
+    attempt.becomes(Phase.RUNNING)
+    installation.is_in(name, JobState.RUNNING)
+
+    def away(*_args, **_options):
+        refused.set()
+        raise Unavailable("The database is away.")
+
+    refused = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(installation.store.catalog, "update", away)
+        attempt.becomes(Phase.SUCCEEDED)
+        assert refused.wait(10)
+
+    assert installation.ended(name).state is JobState.SUCCEEDED
+    assert len(host.attempts) == 1

@@ -27,7 +27,8 @@ from tensordeck.store.resources import CustomJob
 __all__ = ["Attempt"]
 
 _SHORTEST_TIMEOUT: Final = 1.0
-_LAST_LOGS_SECONDS: Final = 60.0
+_LAST_LOGS_SECONDS: Final = 600.0
+"""How long a job's last logs may take to arrive; only very many take so long."""
 _LOG_DIR: Final = "AIP_TENSORBOARD_LOG_DIR"
 _CHECKPOINT_DIR: Final = "AIP_CHECKPOINT_DIR"
 _OUTPUTS: Final = {"AIP_MODEL_DIR": "model", _CHECKPOINT_DIR: "checkpoints", _LOG_DIR: "logs"}
@@ -109,6 +110,8 @@ class Attempt:
 
     def attend(self) -> None:
         """Starts what goes on beside the job: following its logs, keeping its output."""
+        # A server that ended between taking the key away and ending the job has left none.
+        job_key.issue(self._means.access, self._job, self.folder.key)
         staging = self._open_staging()
         staging.start()
         link = self._linked()
