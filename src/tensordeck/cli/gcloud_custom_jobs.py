@@ -181,7 +181,7 @@ def _stream_logs(call: Invocation) -> None:
     from tensordeck.cli.training_api import TrainingApi
 
     api = TrainingApi(call.endpoint)
-    job = api.find(call.name).job
+    job = api.find(call.name)
     for entry in followed(api, job, LogStream(call.endpoint, job, call.options.task_name)):
         moment = datetime.fromisoformat(entry["timestamp"]).astimezone()
         print(

@@ -71,7 +71,7 @@ def logs(
     from tensordeck.cli.training_api import TrainingApi, has_ended, job_id, replicas_of, state_of
 
     api = TrainingApi(endpoint)
-    job = api.find(given).job
+    job = api.find(given)
     names = [*replicas_of(job), _SERVICE]
     if replica and replica not in names:
         shown = ", ".join(names[:8] + ["…"] * (len(names) > 8))

@@ -1,12 +1,12 @@
 """Custom jobs as people read them in a terminal."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from tensordeck.cli.text_table import aligned
-from tensordeck.cli.training_api import FoundJob, Job, has_ended, job_id, state_of
+from tensordeck.cli.training_api import Job, has_ended, job_id, state_of
 from tensordeck.console.display import human_time
 
 __all__ = ["duration", "ending", "summary", "table"]
@@ -36,16 +36,16 @@ def table(jobs: Sequence[Job], now: float) -> list[str]:
     return aligned(rows)
 
 
-def summary(found: FoundJob, experiment_url: str, now: float) -> list[str]:
+def summary(job: Job, pipeline: Mapping[str, Any], experiment_url: str, now: float) -> list[str]:
     """What there is to know about a job.
 
     Args:
-        found: The job, and how it was found.
+        job: The job.
+        pipeline: Its training pipeline; empty for none.
         experiment_url: The address of its dashboard; empty for none.
         now: Seconds since the epoch.
     """
-    job, spec = found.job, found.job["jobSpec"]
-    number = job_id(job)
+    number, spec = job_id(job), job["jobSpec"]
     facts = [
         ("state", f"{state_of(job)}{_after(job, now)}"),
         ("created", f"{_shown(job['createTime'])} ({_ago(job['createTime'], now)})"),
@@ -56,15 +56,17 @@ def summary(found: FoundJob, experiment_url: str, now: float) -> list[str]:
         ("account", spec.get("serviceAccount", "")),
         ("labels", ", ".join(f"{key}={value}" for key, value in job.get("labels", {}).items())),
         ("run", spec.get("experimentRun", "")),
-        ("pipeline", found.pipeline.get("name", "")),
-        ("model", found.pipeline.get("modelToUpload", {}).get("name", "")),
+        ("pipeline", pipeline.get("name", "")),
+        ("model", pipeline.get("modelToUpload", {}).get("name", "")),
         ("resource", job["name"]),
         ("dashboard", experiment_url),
         ("logs", f"tensordeck jobs logs {number}{'' if has_ended(job) else ' --follow'}"),
     ]
     lines = [f"Job {number}: {job['displayName']}"]
     lines += (f"  {label:10} {text}" for label, text in facts if text)
-    if message := found.job.get("error", {}).get("message", ""):
+    # A pipeline fails alone where its model can't be registered.
+    error = job.get("error") or pipeline.get("error", {})
+    if message := error.get("message", ""):
         lines += ["", *message.splitlines()]
     return lines
 

@@ -91,16 +91,16 @@ def describe(
 ) -> None:
     """Tell how a job is, what it runs, why it failed, and where its dashboard is."""
     api, endpoint = _open(data_dir, port, url, credentials, ca)
-    found = api.find(given)
+    job = api.find(given)
     if style is Format.JSON:
-        print(json.dumps(found.job, indent=2))
+        print(json.dumps(job, indent=2))
         return
     from tensordeck.cli.job_views import summary
     from tensordeck.cli.open_command import page_path
 
-    experiment = api.experiment_of(found.job)
+    experiment = api.experiment_of(job)
     board = endpoint.url + page_path(experiment) if experiment else ""
-    print("\n".join(summary(found, board, time.time())))
+    print("\n".join(summary(job, api.pipeline_of(job), board, time.time())))
 
 
 @application.command("cancel")
@@ -116,7 +116,7 @@ def cancel(
     api, _ = _open(data_dir, port, url, credentials, ca)
     from tensordeck.cli.training_api import has_ended, job_id, state_of
 
-    job = api.find(given).job
+    job = api.find(given)
     if has_ended(job):
         print(f"Job {job_id(job)} has ended already: it is {state_of(job)}.")
         return

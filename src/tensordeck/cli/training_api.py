@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from tensordeck.cli.vertex_api import ApiError, VertexApi
@@ -10,7 +9,7 @@ from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.names import ResourceName
 from tensordeck.redirect.endpoint import Endpoint
 
-__all__ = ["FoundJob", "Job", "TrainingApi", "has_ended", "job_id", "replicas_of", "state_of"]
+__all__ = ["Job", "TrainingApi", "has_ended", "job_id", "replicas_of", "state_of"]
 
 Job: TypeAlias = dict[str, Any]
 """A CustomJob as the REST API shows it."""
@@ -21,19 +20,6 @@ _CONSOLE: Final = re.compile(r"https?://[^/]+/.*/training/(\d+)(?:[/?].*)?")
 _ENDED: Final = frozenset(
     {"SUCCEEDED", "FAILED", "CANCELLED", "PAUSED", "EXPIRED", "PARTIALLY_SUCCEEDED"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FoundJob:
-    """What an id stands for.
-
-    Attributes:
-        job: The custom job.
-        pipeline: The training pipeline that it was found by; empty if by itself.
-    """
-
-    job: Job
-    pipeline: dict[str, Any] = field(default_factory=dict)
 
 
 class TrainingApi:
@@ -65,7 +51,7 @@ class TrainingApi:
         place = f"projects/{project}/locations/{region}"
         return self._api.items(f"{place}/customJobs", "customJobs", query, limit)
 
-    def find(self, given: str) -> FoundJob:
+    def find(self, given: str) -> Job:
         """Finds a job by what people have at hand.
 
         Args:
@@ -95,6 +81,13 @@ class TrainingApi:
             )
         return self._followed(name.kind, self._get(text))
 
+    def pipeline_of(self, job: Job) -> dict[str, Any]:
+        """The training pipeline that a job belongs to; empty for none."""
+        place = job["name"].rpartition("/customJobs/")[0]
+        query = {"filter": f'custom_job="{job["name"]}"'}
+        found = self._api.items(f"{place}/trainingPipelines", "trainingPipelines", query, 1)
+        return next(found, {})
+
     def refreshed(self, job: Job) -> Job:
         """Returns a job as it is now.
 
@@ -118,10 +111,11 @@ class TrainingApi:
                 return f"{backing}/experiments/{context.rpartition('/')[2]}"
         return ""
 
-    def _followed(self, kind: str, found: dict[str, Any]) -> FoundJob:
+    def _followed(self, kind: str, found: dict[str, Any]) -> Job:
+        """The job itself, or that of a pipeline."""
         if kind == "customJobs":
-            return FoundJob(found)
-        return FoundJob(self._get(found["trainingTaskMetadata"]["backingCustomJob"]), found)
+            return found
+        return self._get(found["trainingTaskMetadata"]["backingCustomJob"])
 
     def _get(self, name: str) -> dict[str, Any]:
         try:
