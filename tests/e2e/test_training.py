@@ -307,3 +307,33 @@ def test_google_s_client_runs_jobs(house, tmp_path):
     assert "runs ['default', 'workerpool0-0']" in done.stdout
     assert "model the-model 1 PIPELINE_STATE_SUCCEEDED" in done.stdout
     assert "artifact trained on 7" in done.stdout
+
+
+def test_two_servers_share_the_jobs_of_one_store(tmp_path, images):
+    shared = (
+        *("--database-url", f"sqlite:///{tmp_path}/shared.db"),
+        *("--object-store", f"file://{tmp_path}/objects"),
+        *("--job-images", str(images), "--parallel-jobs", "1"),
+    )
+    (tmp_path / "objects").mkdir()
+    first = make_server(tmp_path / "first", *shared).start()
+    second = make_server(tmp_path / "second", *shared).start()
+    try:
+        house = open_house(first)
+        program = f"import os; os.mkdir('{tmp_path}/' + os.environ['CLOUD_ML_JOB_ID'])"
+        jobs = [house.submit(f"{program}; import time; time.sleep(1)") for _ in range(6)]
+
+        for job in jobs:
+            assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED", house.job(job)
+        ids = {job.rpartition("/")[2] for job in jobs}
+        here, there = (
+            {folder.name for folder in (server.data_dir / "jobs").iterdir()} & ids
+            for server in (first, second)
+        )
+        assert here | there == ids
+        assert here
+        assert there
+        assert not here & there
+    finally:
+        first.kill()
+        second.kill()
