@@ -6,7 +6,7 @@ from tensordeck import names, protos
 from tensordeck.errors import NotFound
 from tensordeck.services.call import Call
 from tensordeck.services.metadata_nodes import ARTIFACTS, MetadataNodes
-from tensordeck.services.run_artifacts import SUFFIX
+from tensordeck.services.paired_contexts import RUN_SUFFIX
 
 
 class Artifacts(MetadataNodes):
@@ -37,7 +37,7 @@ class Artifacts(MetadataNodes):
         try:
             return self._delete(ARTIFACTS, request)
         except NotFound:
-            if not names.parse(request.name, ARTIFACTS.pattern).id.endswith(SUFFIX):
+            if not names.parse(request.name, ARTIFACTS.pattern).id.endswith(RUN_SUFFIX):
                 raise
         return protos.message("google.protobuf.Empty")()
 

@@ -1,10 +1,11 @@
 """Metadata contexts: experiments and their runs, their members and their children."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from tensordeck import names, protos
-from tensordeck.errors import InvalidArgument
+from tensordeck.errors import AlreadyExists, InvalidArgument
 from tensordeck.names import ResourceName
 from tensordeck.services import structs
 from tensordeck.services.call import Call
@@ -17,6 +18,7 @@ from tensordeck.services.metadata_nodes import (
     metadata_etag,
     stale,
 )
+from tensordeck.services.paired_contexts import remove_traces, rename_tensorboard_face
 from tensordeck.store import Store
 from tensordeck.store.resources import Context
 
@@ -61,15 +63,15 @@ class Contexts(MetadataNodes):
                 raise stale(CONTEXTS, record, given.etag)
             return rebased(given, base, record)
 
-        return self._update(CONTEXTS, request.context, request, settle)
+        return self._update(CONTEXTS, request.context, request, settle, self._follow)
 
     def delete_context(self, request: Any, _call: Call) -> Any:
         """Deletes a context; its members and children stay."""
-        return self._delete(CONTEXTS, request)
+        return self._delete(CONTEXTS, request, self._forget)
 
     def purge_contexts(self, request: Any, _call: Call) -> Any:
         """Deletes the contexts that match a filter."""
-        return self._purge(CONTEXTS, request)
+        return self._purge(CONTEXTS, request, self._forget)
 
     def add_context_artifacts_and_executions(self, request: Any, _call: Call) -> Any:
         """Puts artifacts and executions into a context."""
@@ -111,6 +113,21 @@ class Contexts(MetadataNodes):
         )
         self._catalog.remove_links("child", str(context), children)
         return protos.message("RemoveContextChildrenResponse")()
+
+    def _forget(self, deleted: Context) -> None:
+        remove_traces(self._catalog, deleted)
+
+    def _follow(self, before: Context, after: Context) -> None:
+        """Renames what is behind a context with it, or leaves both as they were."""
+        if before.display_name == after.display_name:
+            return
+        try:
+            rename_tensorboard_face(self._catalog, after)
+        except AlreadyExists:
+            self._catalog.update(
+                Context, after.name, lambda now: replace(now, display_name=before.display_name)
+            )
+            raise
 
     def _context(self, text: str) -> ResourceName:
         name = names.parse(text, CONTEXTS.pattern, "context")

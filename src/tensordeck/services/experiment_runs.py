@@ -11,7 +11,7 @@ from typing import Final
 from tensordeck import names
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound
 from tensordeck.names import ResourceName
-from tensordeck.services.run_artifacts import SUFFIX
+from tensordeck.services.paired_contexts import RUN_SCHEMA, RUN_SUFFIX, SOURCE_LABEL
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import (
     Artifact,
@@ -25,7 +25,6 @@ from tensordeck.store.resources import (
 
 __all__ = ["add_run", "end_run", "note_job"]
 
-_RUN_SCHEMA: Final = "system.ExperimentRun"
 _TENSORBOARD_RUN_SCHEMA: Final = "google.VertexTensorboardRun"
 _SCHEMA_VERSION: Final = "0.0.1"
 _LIVE: Final = 2
@@ -33,7 +32,6 @@ _BACKING: Final = "backing_tensorboard_resource"
 _JOBS: Final = "_custom_jobs"
 _STATE: Final = "_state"
 _RUNNING: Final = "RUNNING"
-_SOURCE_LABEL: Final = {"vertex_tensorboard_experiment_source": "vertex_experiment"}
 
 
 def add_run(catalog: Catalog, experiment: str, run_id: str) -> str:
@@ -62,7 +60,7 @@ def add_run(catalog: Catalog, experiment: str, run_id: str) -> str:
     run = Context(
         name=f"{experiment}-{run_id}",
         display_name=run_id,
-        schema_title=_RUN_SCHEMA,
+        schema_title=RUN_SCHEMA,
         schema_version=_SCHEMA_VERSION,
         metadata={"_params": {}, "_metrics": {}, _STATE: _RUNNING},
     )
@@ -117,11 +115,11 @@ def _back(catalog: Catalog, experiment: Context, run_id: str) -> str:
         return ""
     context = ResourceName.parse(experiment.name)
     of_board = f"{board}/experiments/{context.id}"
-    _add(catalog, Experiment(name=of_board, display_name=context.id, labels=_SOURCE_LABEL))
+    _add(catalog, Experiment(name=of_board, display_name=context.id, labels=SOURCE_LABEL))
     run = f"{of_board}/runs/{run_id}"
     _add(catalog, Run(name=run, display_name=run_id))
     artifact = Artifact(
-        name=str(context.parent.child("artifacts", f"{context.id}-{run_id}{SUFFIX}")),
+        name=str(context.parent.child("artifacts", f"{context.id}-{run_id}{RUN_SUFFIX}")),
         schema_title=_TENSORBOARD_RUN_SCHEMA,
         schema_version=_SCHEMA_VERSION,
         uri=f"https://{context.location}-aiplatform.googleapis.com/v1/{run}",

@@ -4,12 +4,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tensordeck import names, protos
+from tensordeck.errors import AlreadyExists
 from tensordeck.filters import parse_filter
 from tensordeck.services import masks, paging, rules
 from tensordeck.services.call import Call
 from tensordeck.services.collection import Collection
 from tensordeck.services.etags import check_etag
-from tensordeck.services.run_artifacts import remove_run_artifacts
+from tensordeck.services.paired_contexts import (
+    SOURCE_LABEL,
+    remove_experiment_context,
+    remove_run_contexts,
+    rename_context,
+)
 from tensordeck.services.tensorboard_messages import experiment_message
 from tensordeck.store.resources import Experiment, Run
 from tensordeck.store.walk import walk_pages
@@ -24,7 +30,11 @@ class Experiments(Collection):
     """Calls on experiments."""
 
     def create_tensorboard_experiment(self, request: Any, _call: Call) -> Any:
-        """Creates an experiment; its display name is its id unless another is given."""
+        """Creates an experiment; its display name is its id unless another is given.
+
+        One that the client makes for an experiment of its own may be there already: of several
+        processes that start runs at once, each makes it.
+        """
         parent = names.parse(request.parent, names.TENSORBOARD, "parent")
         experiment_id = names.validate_id(
             request.tensorboard_experiment_id, "run", "tensorboard_experiment_id"
@@ -33,7 +43,13 @@ class Experiments(Collection):
         given.display_name = given.display_name or experiment_id
         _check(given, {})
         new = Experiment(name=str(parent.child("experiments", experiment_id)), source=given.source)
-        return experiment_message(self._catalog.create(_record(new, given)))
+        try:
+            return experiment_message(self._catalog.create(_record(new, given)))
+        except AlreadyExists:
+            existing = self._catalog.find(Experiment, new.name)
+            if given.labels != SOURCE_LABEL or existing is None or existing.labels != SOURCE_LABEL:
+                raise
+            return experiment_message(existing)
 
     def get_tensorboard_experiment(self, request: Any, _call: Call) -> Any:
         """Returns an experiment."""
@@ -58,7 +74,7 @@ class Experiments(Collection):
         )
 
     def update_tensorboard_experiment(self, request: Any, _call: Call) -> Any:
-        """Changes an experiment; its `source` is immutable."""
+        """Changes an experiment; its `source` is immutable, its context follows its name."""
         given = request.tensorboard_experiment
         name = str(names.parse(given.name, names.EXPERIMENT, "tensorboard_experiment.name"))
 
@@ -69,16 +85,19 @@ class Experiments(Collection):
             _check(message, record.labels)
             return _record(record, message)
 
-        return experiment_message(self._catalog.update(Experiment, name, change))
+        updated = self._catalog.update(Experiment, name, change)
+        rename_context(self._catalog, updated)
+        return experiment_message(updated)
 
     def delete_tensorboard_experiment(self, request: Any, _call: Call) -> Any:
-        """Deletes an experiment with its runs, their points and blobs."""
+        """Deletes an experiment with its runs, their points and blobs, and with its contexts."""
         name = names.parse(request.name, names.EXPERIMENT)
         self._catalog.get(Experiment, str(name))
         for runs in walk_pages(
             lambda token: self._catalog.list(Run, str(name), page_size=_PAGE, page_token=token)
         ):
-            remove_run_artifacts(self._catalog, [run.name for run in runs])
+            remove_run_contexts(self._catalog, [run.name for run in runs], keep_logged=False)
+        remove_experiment_context(self._catalog, str(name))
         self._objects.remove(name)
         self._catalog.delete(Experiment, str(name))
         self._keys.forget(str(name))

@@ -170,6 +170,7 @@ class MetadataNodes(MetadataSchemas):
         given: Any,
         request: Any,
         settle: Callable[[N, Any], Any] | None = None,
+        then: Callable[[N, N], None] | None = None,
     ) -> Any:
         """Changes a node.
 
@@ -179,11 +180,15 @@ class MetadataNodes(MetadataSchemas):
             request: The request, for its mask and `allow_missing`.
             settle: Makes of the record and `given` what is to be applied; without it that is
                 `given`, and an etag that is not the present one is an error.
+            then: Told what the node was and what it is now.
         """
         name = names.parse(given.name, kind.pattern, f"{kind.field}.name")
         writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
 
+        before: list[N] = []
+
         def change(record: N) -> N:
+            before[:] = [record]
             if settle is not None:
                 wanted = settle(record, given)
             elif given.etag and given.etag != metadata_etag(record):
@@ -196,34 +201,52 @@ class MetadataNodes(MetadataSchemas):
             return kind.changed(record, message)
 
         try:
-            return self._shown(kind, self._catalog.update(kind.record, str(name), change))
+            updated = self._catalog.update(kind.record, str(name), change)
         except NotFound:
             if not request.allow_missing:
                 raise
-        return self._create(kind, str(name.parent), given, name.id)
+            return self._create(kind, str(name.parent), given, name.id)
+        if then is not None:
+            then(before[0], updated)
+        return self._shown(kind, updated)
 
-    def _delete(self, kind: NodeKind[N], request: Any) -> Any:
+    def _delete(
+        self, kind: NodeKind[N], request: Any, then: Callable[[N], None] | None = None
+    ) -> Any:
+        """Deletes a node and tells `then` what it was."""
         name = str(names.parse(request.name, kind.pattern))
+        deleted: list[N] = []
 
         def check(record: N) -> None:
             if request.etag and request.etag != metadata_etag(record):
                 raise stale(kind, record, request.etag)
+            deleted[:] = [record]
 
         self._catalog.delete(kind.record, name, check=check)
+        if then is not None:
+            then(deleted[0])
         return protos.message("google.protobuf.Empty")()
 
-    def _purge(self, kind: NodeKind[N], request: Any) -> Any:
-        """Deletes what matches a filter, or only says what would be deleted."""
+    def _purge(
+        self, kind: NodeKind[N], request: Any, then: Callable[[N], None] | None = None
+    ) -> Any:
+        """Deletes what matches a filter, or only says what would be deleted.
+
+        `then` is told each node that it deleted.
+        """
         store = self._store_name(request.parent)
         tree = parse_filter(request.filter)
         if tree is None:
             raise InvalidArgument("`filter` is required: it says what to purge.")
-        names_found = list(self._names(kind, store, tree))
-        reply = protos.message(f"Purge{kind.singular}sResponse")(purge_count=len(names_found))
+        found = list(self._every(kind.record, store, tree))
+        reply = protos.message(f"Purge{kind.singular}sResponse")(purge_count=len(found))
         if not request.force:
-            reply.purge_sample.extend(names_found[:_SAMPLE])
+            reply.purge_sample.extend(record.name for record in found[:_SAMPLE])
             return reply
-        reply.purge_count = self._catalog.delete_many(kind.record, names_found)
+        reply.purge_count = self._catalog.delete_many(kind.record, [node.name for node in found])
+        if then is not None:
+            for record in found:
+                then(record)
         return reply
 
     def _names(self, kind: NodeKind[N], store: ResourceName, tree: Filter) -> Iterator[str]:

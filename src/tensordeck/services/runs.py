@@ -11,7 +11,7 @@ from tensordeck.services import masks, paging, rules
 from tensordeck.services.call import Call
 from tensordeck.services.collection import Collection
 from tensordeck.services.etags import check_etag
-from tensordeck.services.run_artifacts import remove_run_artifacts
+from tensordeck.services.paired_contexts import remove_run_contexts, rename_context
 from tensordeck.services.tensorboard_messages import run_message
 from tensordeck.store.resources import Run
 
@@ -65,7 +65,7 @@ class Runs(Collection):
         )
 
     def update_tensorboard_run(self, request: Any, _call: Call) -> Any:
-        """Changes a run."""
+        """Changes a run; its context gets the display name, too."""
         given = request.tensorboard_run
         name = str(names.parse(given.name, names.RUN, "tensorboard_run.name"))
 
@@ -76,13 +76,15 @@ class Runs(Collection):
             _check(message, "", record.labels)
             return _record(record, message)
 
-        return run_message(self._catalog.update(Run, name, change))
+        updated = self._catalog.update(Run, name, change)
+        rename_context(self._catalog, updated)
+        return run_message(updated)
 
     def delete_tensorboard_run(self, request: Any, _call: Call) -> Any:
-        """Deletes a run with its series, their points and blobs."""
+        """Deletes a run with its series, their points and blobs, and with its context."""
         name = names.parse(request.name, names.RUN)
         self._catalog.get(Run, str(name))
-        remove_run_artifacts(self._catalog, [str(name)])
+        remove_run_contexts(self._catalog, [str(name)], keep_logged=False)
         self._objects.remove(name)
         self._catalog.delete(Run, str(name))
         self._keys.forget(str(name))

@@ -11,7 +11,7 @@ from tensordeck.services import masks, paging, rules
 from tensordeck.services.call import Call
 from tensordeck.services.collection import Collection
 from tensordeck.services.etags import check_etag
-from tensordeck.services.run_artifacts import remove_run_artifacts
+from tensordeck.services.paired_contexts import forget_tensorboard, remove_run_contexts
 from tensordeck.services.tensorboard_messages import tensorboard_message
 from tensordeck.store.resources import Run, Tensorboard
 from tensordeck.store.walk import walk_pages
@@ -76,12 +76,15 @@ class Tensorboards(Collection):
     def delete_tensorboard(self, request: Any, _call: Call) -> Any:
         """Deletes an instance with all below it: points, blobs, its bucket.
 
+        Experiments of the metadata service that it was behind stay without it.
+
         Blobs and artifacts go first, so that a deletion that was cut short can be repeated.
         """
         name = names.parse(request.name, names.TENSORBOARD)
         self._catalog.get(Tensorboard, str(name))
         for runs in self._run_names(name):
-            remove_run_artifacts(self._catalog, runs)
+            remove_run_contexts(self._catalog, runs, keep_logged=True)
+        forget_tensorboard(self._catalog, str(name))
         self._objects.remove(name)
         self._catalog.delete(Tensorboard, str(name))
         self._keys.forget(str(name))
