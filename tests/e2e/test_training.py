@@ -237,7 +237,7 @@ def test_an_unknown_machine_type_is_refused_with_a_way_out(house):
 
 
 CLIENT = """
-import os
+import time
 from google.cloud import aiplatform, storage
 
 aiplatform.init(project="my-project", location="us-central1", staging_bucket="gs://BUCKET/staging")
@@ -262,8 +262,20 @@ endless = aiplatform.CustomJob.from_local_script(
 )
 endless.submit()
 endless.cancel()
+aiplatform.init(
+    project="my-project",
+    location="us-central1",
+    staging_bucket="gs://BUCKET/staging",
+    experiment="churn",
+    experiment_tensorboard=board,
+)
+tracked = aiplatform.CustomJob.from_local_script(
+    display_name="tracked", script_path="task.py", container_uri="IMAGE", args=["--points", "3"]
+)
+tracked.run(experiment="churn", service_account=account, sync=False)
 
 job.wait()
+tracked.wait()
 model.wait()
 print("job", job.resource_name, job.state.name)
 runs = aiplatform.TensorboardRun.list(
@@ -274,6 +286,10 @@ print("model", model.display_name, model.version_id, training.state.name)
 bucket, _, prefix = model.uri.removeprefix("gs://").partition("/")
 blob = storage.Client(project="my-project").bucket(bucket).blob(f"{prefix}/weights.txt")
 print("artifact", blob.download_as_text())
+while not endless.state.name.endswith("CANCELLED"):
+    time.sleep(0.2)
+(run,) = aiplatform.ExperimentRun.list(experiment="churn")
+print("tracked", run.state.name, run.get_time_series_data_frame().to_dict("list"))
 """
 TASK = """
 import argparse, os
@@ -307,6 +323,8 @@ def test_google_s_client_runs_jobs(house, tmp_path):
     assert "runs ['default', 'workerpool0-0']" in done.stdout
     assert "model the-model 1 PIPELINE_STATE_SUCCEEDED" in done.stdout
     assert "artifact trained on 7" in done.stdout
+    assert "tracked COMPLETE" in done.stdout
+    assert "'loss': [0.0, 1.0, 2.0]" in done.stdout
 
 
 def test_two_servers_share_the_jobs_of_one_store(tmp_path, images):

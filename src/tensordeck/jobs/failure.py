@@ -34,6 +34,8 @@ def failure_message(job_id: str, replica: ReplicaStatus, logs: Path) -> str:
 
 
 def _how(replica: ReplicaStatus) -> str:
+    if replica.reason.startswith("It "):
+        return replica.reason.removeprefix("It ")
     if replica.reason:
         return f"failed: {replica.reason}"
     if replica.exit_code is None:
