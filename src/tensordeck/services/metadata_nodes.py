@@ -12,6 +12,7 @@ from tensordeck.names import ResourceName
 from tensordeck.services import masks, paging, rules, structs
 from tensordeck.services.concurrent_writes import HandedOut
 from tensordeck.services.metadata_schemas import MetadataSchemas
+from tensordeck.services.schema_documents import SchemaDocument
 from tensordeck.services.times import set_micros
 from tensordeck.store import Store
 from tensordeck.store.resources import Artifact, Context, Execution, MetadataNode
@@ -120,6 +121,19 @@ def stale(kind: NodeKind[N], record: N, etag: str) -> Aborted:
     )
 
 
+def check_metadata(kind: NodeKind[N], record: N, schema: SchemaDocument | None) -> None:
+    """Checks a node's metadata against the schema that is registered for it.
+
+    Raises:
+        InvalidArgument: If it does not fit.
+    """
+    if schema is not None and (found := schema.errors_of(record.metadata)):
+        raise InvalidArgument(
+            f"`{kind.field}.metadata` does not fit the registered schema "
+            f"{record.schema_title} {record.schema_version}: {'; '.join(found)}."
+        )
+
+
 class MetadataNodes(MetadataSchemas):
     """The calls of any kind, behind the methods that carry the kind's name."""
 
@@ -139,12 +153,15 @@ class MetadataNodes(MetadataSchemas):
         node_id = node_id or str(uuid.uuid4())
         names.validate_id(node_id, "metadata", f"{kind.field}_id")
         kind.check(given, {})
+        version = given.schema_version or self._latest_version(store, given.schema_title)
         new = kind.record(
             name=str(store.child(kind.collection, node_id)),
             schema_title=given.schema_title,
-            schema_version=given.schema_version or self._latest_version(store, given.schema_title),
+            schema_version=version,
         )
         record = kind.changed(new, given)
+        schema = self._schema(store, given.schema_title, version, kind.collection)
+        check_metadata(kind, record, schema)
         return self._shown(kind, self._in_store(store, lambda: self._catalog.create(record)))
 
     def _get(self, kind: NodeKind[N], name: str) -> Any:
@@ -185,6 +202,7 @@ class MetadataNodes(MetadataSchemas):
         name = names.parse(given.name, kind.pattern, f"{kind.field}.name")
         writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
 
+        schema = self._schema_of(kind, name, given)
         before: list[N] = []
 
         def change(record: N) -> N:
@@ -198,7 +216,10 @@ class MetadataNodes(MetadataSchemas):
             message = kind.message(record)
             masks.merge(message, wanted, request.update_mask, writable)
             kind.check(message, record.labels)
-            return kind.changed(record, message)
+            changed = kind.changed(record, message)
+            if changed.metadata != record.metadata:  # what is there may be older than its schema
+                check_metadata(kind, changed, schema)
+            return changed
 
         try:
             updated = self._catalog.update(kind.record, str(name), change)
@@ -209,6 +230,17 @@ class MetadataNodes(MetadataSchemas):
         if then is not None:
             then(before[0], updated)
         return self._shown(kind, updated)
+
+    def _schema_of(
+        self, kind: NodeKind[N], name: ResourceName, given: Any
+    ) -> SchemaDocument | None:
+        """The schema of a node that is about to change; the client always sends its name."""
+        title, version = given.schema_title, given.schema_version
+        if given.HasField("metadata") and not (title and version):
+            found = self._catalog.find(kind.record, str(name))
+            if found is not None:
+                title, version = found.schema_title, found.schema_version
+        return self._schema(name.parent, title, version, kind.collection)
 
     def _delete(
         self, kind: NodeKind[N], request: Any, then: Callable[[N], None] | None = None

@@ -1,7 +1,8 @@
-"""Metadata schemas: kept and listed; what they say is not enforced.
+"""Metadata schemas: registered, listed, and enforced where a resource names a registered one.
 
 Resources may name any schema, registered or not: the client sends titles (`system.Experiment`,
-`google.VertexModel`, a user's own) that nobody registers.
+`google.VertexModel`, a user's own) that nobody registers. Titles that begin with `system.` or
+`google.` are the API's own; what is registered under them is kept and not enforced.
 """
 
 import re
@@ -9,20 +10,22 @@ import uuid
 from typing import Any, Final
 
 from tensordeck import names, protos
-from tensordeck.errors import InvalidArgument
-from tensordeck.filters import parse_filter
+from tensordeck.errors import AlreadyExists, InvalidArgument
+from tensordeck.filters import Comparison, parse_filter
 from tensordeck.names import ResourceName, shown
 from tensordeck.services import paging
 from tensordeck.services.call import Call
 from tensordeck.services.metadata_collection import MetadataCollection
+from tensordeck.services.schema_documents import SchemaDocument, read_schema
 from tensordeck.services.times import set_micros
 from tensordeck.store.resources import MetadataSchema
 
 _NAME: Final = (*names.METADATA_STORE, "metadataSchemas")
 _VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
-_TITLE: Final = re.compile(r"""^\s*["']?title["']?\s*:\s*["']?([^"'\s,]+)""", re.MULTILINE)
+_BUILT_IN: Final = ("system.", "google.")
 _BUILT_IN_VERSION: Final = "0.0.1"
-_TYPES: Final = (1, 2, 3)
+_TYPES: Final = {1: "artifacts", 2: "executions", 3: "contexts"}
+"""What a schema is for, by the number of its type."""
 
 
 class MetadataSchemas(MetadataCollection):
@@ -39,12 +42,16 @@ class MetadataSchemas(MetadataCollection):
                 "`metadata_schema.schema_version` must have the form 1.0.2; "
                 f"it is {shown(given.schema_version)}."
             )
-        if not _TITLE.search(given.schema):
-            raise InvalidArgument("`metadata_schema.schema` must be YAML or JSON with a `title`.")
+        title = read_schema(given.schema).title
         if given.schema_type not in _TYPES:
             raise InvalidArgument(
                 "`metadata_schema.schema_type` must be ARTIFACT_TYPE, EXECUTION_TYPE or "
                 "CONTEXT_TYPE."
+            )
+        if any(s.schema_version == given.schema_version for s in self._titled(store, title)):
+            raise AlreadyExists(
+                f"A schema {shown(title)} of version {given.schema_version} already exists in "
+                f"{store}; register it with another `metadata_schema.schema_version`."
             )
         record = MetadataSchema(
             name=str(store.child("metadataSchemas", schema_id)),
@@ -80,10 +87,28 @@ class MetadataSchemas(MetadataCollection):
             return ""
         versions = [
             tuple(int(part) for part in schema.schema_version.split("."))
-            for schema in self._every(MetadataSchema, store)
-            if (found := _TITLE.search(schema.schema)) and found[1] == title
+            for schema in self._titled(store, title)
         ]
         return ".".join(str(part) for part in max(versions)) if versions else _BUILT_IN_VERSION
+
+    def _schema(
+        self, store: ResourceName, title: str, version: str, kind: str
+    ) -> SchemaDocument | None:
+        """The registered schema of a kind of resource that has this title and version, if any."""
+        if title.startswith(_BUILT_IN):
+            return None
+        for schema in self._titled(store, title):
+            if schema.schema_version == version and _TYPES.get(schema.schema_type) == kind:
+                return read_schema(schema.schema)
+        return None
+
+    def _titled(self, store: ResourceName, title: str) -> list[MetadataSchema]:
+        """The registered schemas with a title."""
+        if not title:
+            return []
+        holding = Comparison(("schema",), ":", (title.rpartition(".")[2],))
+        found = self._every(MetadataSchema, store, holding)
+        return [schema for schema in found if read_schema(schema.schema).title == title]
 
 
 def _message(record: MetadataSchema) -> Any:
