@@ -175,6 +175,8 @@ def test_a_container_s_command_says_all_that_a_job_may_have(tmp_path):
         "--log-driver", "json-file", "--log-opt", "max-size=128m", "--log-opt", "max-file=2",
         "--mount", "type=bind,source=/data/jobs/17/2,target=/data/jobs/17/2",
         "--mount", "type=bind,source=/data/jobs/17/2/gcs,target=/gcs",
+        "--mount", "type=tmpfs,target=/data/jobs/17/2/engine",
+        "--mount", "type=bind,source=/data/jobs/17/2/logs,target=/data/jobs/17/2/logs,readonly",
         "--mount",
         'type=bind,"source=/data/tls/bundle,pem","target=/data/tls/bundle,pem",readonly',
         "--env-file", "/data/jobs/17/2/x.env",
@@ -236,7 +238,7 @@ def test_a_container_runs_to_its_end_and_is_removed(host):
     assert run["inherited"] == {"TEXT": "first\nsecond"}
     assert not any("hello" in word for word in run["argv"])
     assert run["argv"][run["argv"].index("--cpus") + 1] == "2"
-    assert not list(host.launch().folder.glob("*.env"))
+    assert not list(host.launch().folder.rglob("*.env"))
     assert (host.launch().folder / "gcs").is_dir()
 
 

@@ -86,6 +86,8 @@ class Ray:
 
     def end(self) -> None:
         """Ends it and all that it has started, and nothing else on this host."""
+        if self.process.poll() is not None:
+            return
         head = psutil.Process(self.process.pid)
         members = [head, *head.children(recursive=True)]
         head.terminate()
@@ -313,17 +315,14 @@ def test_replicas_get_addresses_that_they_can_listen_on(ray, tmp_path):
     assert one == other != cluster.master
 
 
-def test_a_cluster_that_goes_away_costs_the_job_only_after_a_while(tmp_path):
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        ray = start_ray(Path(folder))
-        try:
-            executor = RayExecutor(ray.address, patience_seconds=20)
-            handle = executor.start(launch(tmp_path, "exec sleep 600"))
-            eventually(lambda: executor.poll(handle)[0].phase is Phase.RUNNING)
-        finally:
-            ray.end()
+def test_a_cluster_that_goes_away_costs_the_job_only_after_a_while(ray, tmp_path):
+    executor = RayExecutor(ray.address, patience_seconds=20)
+    handle = executor.start(launch(tmp_path, "exec sleep 600"))
+    eventually(lambda: executor.poll(handle)[0].phase is Phase.RUNNING)
 
-        reason = eventually(lambda: executor.poll(handle)[0].reason)
-        assert executor.poll(handle)[0].phase is Phase.RUNNING
-        assert f"The Ray cluster at {ray.address} does not answer" in reason
-        eventually(lambda: executor.poll(handle)[0].phase is Phase.LOST)
+    ray.end()  # the last test of this module
+    reason = eventually(lambda: executor.poll(handle)[0].reason)
+
+    assert executor.poll(handle)[0].phase is Phase.RUNNING
+    assert f"The Ray cluster at {ray.address} does not answer" in reason
+    eventually(lambda: executor.poll(handle)[0].phase is Phase.LOST)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.jobs.cluster import Cluster
+from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.executor import Launch, Replica
 from tensordeck.jobs.job_log import Severity, read
 from tensordeck.jobs.machine_types import GIB, machine
@@ -256,7 +257,8 @@ def test_a_stopped_task_leaves_nothing_behind(folder):
 
 
 def test_a_task_that_nobody_wants_any_more_never_starts(folder):
-    (folder / "cancel").touch()
+    (folder / "engine").mkdir()
+    AttemptRecord(folder).request_cancel()
 
     assert node(task(folder, "echo started"), ship(folder)).wait() == 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tensordeck.jobs.container.engine import EngineInfo
+from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.executor import Launch, Replica
 from tensordeck.jobs.process.limits import PROCESSES
 from tensordeck.redirect.environment import CA_VARIABLES
@@ -145,6 +146,9 @@ def _mounts(launch: Launch, replica: Replica) -> Iterator[str]:
     folder = launch.folder
     yield from _mount(folder, folder)
     yield from _mount(folder / "gcs", Path("/gcs"))
+    # A program that runs should change neither what is known of it nor what it has said.
+    yield from ("--mount", _fields("type=tmpfs", f"target={AttemptRecord(folder).path}"))
+    yield from _mount(folder / "logs", folder / "logs", "readonly")
     outside = {
         Path(replica.env[name])
         for name in CA_VARIABLES
@@ -155,12 +159,14 @@ def _mounts(launch: Launch, replica: Replica) -> Iterator[str]:
 
 
 def _mount(source: Path, target: Path, *options: str) -> tuple[str, str]:
-    """A `--mount`, whose fields are a line of CSV: paths have colons, and may have commas."""
+    return ("--mount", _fields("type=bind", f"source={source}", f"target={target}", *options))
+
+
+def _fields(*fields: str) -> str:
+    """The fields of a `--mount`: a line of CSV. Paths have colons, and may have commas."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
-        ["type=bind", f"source={source}", f"target={target}", *options]
-    )
-    return ("--mount", line.getvalue())
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def _command(replica: Replica) -> Sequence[str]:

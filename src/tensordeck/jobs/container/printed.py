@@ -76,25 +76,23 @@ class StampedLines:
         self._copied_ns = max(self._copied_ns, nanoseconds(self.stamp.encode()))
 
 
-def copy_printed(engine: ContainerEngine, name: str, folder: Path, replica: str) -> None:
+def copy_printed(engine: ContainerEngine, name: str, place: Path, log: LogWriter) -> None:
     """Copies what a container prints until it ends, from where the last call stopped.
 
     Args:
         engine: The engine.
         name: The container's name.
-        folder: The attempt's folder.
-        replica: The replica's name.
+        place: Where to keep how far it has come.
+        log: Where the lines go.
 
     Raises:
         Unavailable: If the engine does not answer, or breaks off.
     """
-    place = folder / "replicas" / f"{replica}.printed.json"
-    place.parent.mkdir(exist_ok=True)
     stamps = {"stdout": "", "stderr": ""}
     with suppress(FileNotFoundError):
         stamps = json.loads(place.read_text())
     since = min(stamps.values())
-    with LogWriter(folder / "logs", replica) as log, engine.logs(name, since) as reader:
+    with engine.logs(name, since) as reader:
         streams = {
             "stdout": StampedLines(PrintedLines(log, Severity.INFO), stamps["stdout"]),
             "stderr": StampedLines(PrintedLines(log, Severity.ERROR), stamps["stderr"]),

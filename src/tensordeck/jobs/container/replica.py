@@ -14,6 +14,7 @@ from tensordeck.jobs.engine.reconciler import ended
 from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.engine.replica import EngineReplica, Sight, exit_code_of
 from tensordeck.jobs.executor import Launch, Phase, Replica
+from tensordeck.jobs.job_log import LogWriter
 from tensordeck.jobs.machine_types import GIB
 from tensordeck.jobs.process import accelerators
 from tensordeck.jobs.system_metrics import SystemMetrics
@@ -95,7 +96,9 @@ class ContainerReplica(EngineReplica):
             )
             metrics.start()
         try:
-            copy_printed(self._engine, self._name, self._launch.folder, self._replica.name)
+            place = self._record.path / f"{self._replica.name}.printed.json"
+            with LogWriter(self._launch.folder / "logs", self._replica.name) as log:
+                copy_printed(self._engine, self._name, place, log)
         finally:
             if metrics is not None:
                 metrics.stop()
@@ -105,9 +108,9 @@ class ContainerReplica(EngineReplica):
         self._engine.remove(self._name)
 
     def _run(self, gpus: Sequence[str]) -> None:
-        folder = self._launch.folder
-        (folder / "gcs").mkdir(exist_ok=True)
-        env_file = folder / f"{self._replica.name}.env"
+        (self._launch.folder / "gcs").mkdir(exist_ok=True)
+        (self._launch.folder / "logs").mkdir(exist_ok=True)
+        env_file = self._record.path / f"{self._replica.name}.env"
         run = invocation(self._launch, self._replica, self._engine.info(), env_file, gpus)
         env_file.touch(0o600)
         try:

@@ -94,9 +94,10 @@ class EngineExecutor(Executor):
     def cancel(self, handle: Handle) -> None:
         """See `Executor`."""
         folder = Path(handle["folder"])
-        if folder.is_dir():
+        reconcilers = self._reconcilers(folder)
+        if reconcilers is not None:
             AttemptRecord(folder).request_cancel()
-            for reconciler in self._reconcilers(folder) or ():
+            for reconciler in reconcilers:
                 reconciler.wake()
 
     def _reconcilers(self, folder: Path) -> list[Reconciler] | None:

@@ -32,13 +32,18 @@ class AttemptRecord:
     """The record of one attempt.
 
     Attributes:
-        folder: The attempt's folder.
+        path: Where it is; nothing in there is the job's.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._launch = folder / "launch.json"
-        self._cancel = folder / "cancel"
+        """Reads nothing yet.
+
+        Args:
+            folder: The attempt's folder.
+        """
+        self.path = folder / "engine"
+        self._launch = self.path / "launch.json"
+        self._cancel = self.path / "cancel"
 
     def write_launch(self, launch: Launch) -> None:
         """Keeps a launch, for nobody but us: it holds the replicas' variables."""
@@ -46,6 +51,7 @@ class AttemptRecord:
         document["folder"] = str(launch.folder)
         for replica in document["replicas"]:
             replica["packages"] = [str(path) for path in replica["packages"]]
+        self.path.mkdir(exist_ok=True)
         write_json(self._launch, document)
 
     def launch(self) -> Launch | None:
@@ -64,9 +70,8 @@ class AttemptRecord:
 
     def write_seen(self, seen: Seen) -> None:
         """Keeps how a replica is."""
-        path = self._seen(seen.status.name)
-        path.parent.mkdir(exist_ok=True)
-        write_json(path, {**asdict(seen.status), "running_since": seen.running_since})
+        document = {**asdict(seen.status), "running_since": seen.running_since}
+        write_json(self._seen(seen.status.name), document)
 
     def seen(self, name: str) -> Seen | None:
         """How a replica was; None if nobody has looked yet."""
@@ -88,7 +93,7 @@ class AttemptRecord:
         return self._cancel.exists()
 
     def _seen(self, name: str) -> Path:
-        return self.folder / "replicas" / f"{name}.json"
+        return self.path / f"{name}.json"
 
 
 def _replica(document: Mapping[str, Any]) -> Replica:

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Final
 from urllib.parse import urlsplit
 
+from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.job_log import LogWriter, Severity
 from tensordeck.jobs.process.child import Child
 from tensordeck.jobs.process.environments import Environment
@@ -50,6 +51,7 @@ class Launcher:
         """
         self._task = task
         self._folder = Path(task.folder)
+        self._record = AttemptRecord(self._folder)
         self._log = LogWriter(self._folder / "logs", task.name)
         self._told_to_end = False
 
@@ -185,7 +187,7 @@ class Launcher:
         return child.exit_code or 0
 
     def _is_wanted(self) -> bool:
-        return not (self._told_to_end or (self._folder / "cancel").exists())
+        return not (self._told_to_end or self._record.cancel_requested)
 
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
         self._told_to_end = True
