@@ -1,12 +1,11 @@
 """The container executor: what the engine is told, and what is made of its answers.
 
 No engine runs where these tests must run, so that most of them have `stand_in_docker` on PATH,
-which see. What the executor says without an engine is told to the real client where there is one.
+which see. What the executor says without an engine is in `test_container_docker_client`.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -462,12 +461,3 @@ def test_without_docker_and_podman_the_error_says_what_to_do(tmp_path, monkeypat
 
     with pytest.raises(FailedPrecondition, match=r"needs docker or podman.*--container-engine"):
         ContainerExecutor().check(launch)
-
-
-@pytest.mark.skipif(not shutil.which("docker"), reason="there is no docker client here")
-def test_the_real_client_without_an_engine_is_understood(tmp_path, monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
-    launch = Launch(job_id="1", attempt=1, folder=tmp_path, replicas=(replica("true"),))
-
-    with pytest.raises(FailedPrecondition, match=r"finds no engine: .*no.sock"):
-        ContainerExecutor("docker").check(launch)
