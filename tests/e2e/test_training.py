@@ -94,7 +94,7 @@ def test_points_are_there_while_the_job_runs(house):
     assert any(name.startswith("/logs/events.out.tfevents") for name in names)
 
 
-@pytest.mark.parametrize("end", ["kill", "stop"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.heavy)])
 def test_a_job_goes_on_while_the_server_is_away(own_house, end):
     house = own_house
     board = house.board()

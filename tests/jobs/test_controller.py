@@ -428,6 +428,7 @@ def test_a_job_that_can_t_be_looked_after_fails_and_is_ended(installation):
     assert job.state is JobState.FAILED
     assert job.error["code"] == 13
     assert "the status can't be read" in job.error["message"]
+    assert keys(installation) == []
     assert attempt.cancelled.is_set()
 
 

@@ -75,7 +75,6 @@ class Attempt:
             TensordeckError: If the job can't be started like this; the message is for its owner.
         """
         spec = self._job.job_spec
-        counts = launch_plan.replica_counts(spec)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.note({})
         self.say("The job is being prepared.")
@@ -85,7 +84,7 @@ class Attempt:
         environment = JobEnvironment(
             self._job,
             self.folder,
-            Cluster.on_this_host(counts),
+            Cluster.on_this_host(launch_plan.replica_counts(spec)),
             self._means.endpoint(self.folder),
             self._outputs(staging, link),
         )

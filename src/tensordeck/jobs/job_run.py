@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from tensordeck import names
@@ -138,7 +139,7 @@ class JobRun:
                 handle = self._launch(attempt, executor)
             self._running = executor, handle
             if handle != self._job.handle:
-                self._change(lambda job, found=handle: replace(job, handle=found))  # type: ignore[misc] # mypy knows no defaults of lambdas
+                self._change(partial(replace, handle=handle))
             attempt.attend()
             outcome = self._follow(executor, handle)
             self._running = None
@@ -209,6 +210,11 @@ class JobRun:
             self._move(lambda: states.failed(self.name, code, message))
 
     def _may_retry(self) -> bool:
+        """Whether a job that was lost starts again.
+
+        It does so whole: replicas are started together, so that `restart_job_on_worker_restart`,
+        which asks for that, and its absence come to the same.
+        """
         scheduling = self._job.job_spec.get("scheduling", {})
         return not scheduling.get("disableRetries") and self._job.attempt < MOST_ATTEMPTS
 
@@ -216,17 +222,17 @@ class JobRun:
         reason = outcome.replica.reason if outcome.replica else ""
         number = self._job.attempt + 1
         attempt.say(f"{reason} Starting attempt {number} of {MOST_ATTEMPTS}.", Severity.WARNING)
-        self._change(lambda job: replace(job, attempt=number, handle={}))
+        self._change(partial(replace, attempt=number, handle={}))
 
     def _fail(self, code: int, message: str) -> None:
         """Ends a job that can't go on; whatever runs of it is ended too."""
-        try:
-            self._end_replicas()
-            if self._attempt is not None:
+        self._end_replicas()
+        if self._attempt is not None and self._attempt.folder.path.is_dir():
+            try:
                 self._attempt.say(message, Severity.ERROR)
                 self._attempt.finish()
-        except Exception:
-            log.exception("What job %s has left could not be kept", self._id)
+            except Exception:
+                log.exception("What job %s has left could not be kept", self._id)
         try:
             self._move(lambda: self._means.states.failed(self.name, code, message))
         except LeaseLost:
@@ -238,17 +244,24 @@ class JobRun:
         """Ends what runs of a job on this host that is somebody else's, or nobody's."""
         self._end_replicas()
         if self._attempt is not None:
-            self._attempt.discard_key()
+            try:
+                self._attempt.discard_key()
+            except TensordeckError as error:  # housekeeping does it, then
+                log.warning("The key of job %s is still good: %s", self._id, error.message)
 
     def _end_replicas(self) -> None:
+        """Ends what runs, as far as that can be done."""
         if self._running is None:
             return
         executor, handle = self._running
-        executor.cancel(handle)
-        deadline = time.monotonic() + _ENDING_SECONDS
-        while time.monotonic() < deadline and not judge(executor.poll(handle)).all_ended:
-            self._nudged.wait(_POLL_SECONDS)
-            self._nudged.clear()
+        try:
+            executor.cancel(handle)
+            deadline = time.monotonic() + _ENDING_SECONDS
+            while time.monotonic() < deadline and not judge(executor.poll(handle)).all_ended:
+                self._nudged.wait(_POLL_SECONDS)
+                self._nudged.clear()
+        except Exception:
+            log.exception("What runs of job %s could not be ended", self._id)
 
     def _look_up(self) -> None:
         """Looks whether the world has changed."""
