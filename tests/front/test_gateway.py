@@ -104,6 +104,7 @@ def proxies(house: House) -> dict[str, str]:
         "storage.googleapis.com",
         "bucket.storage.googleapis.com",
         "oauth2.googleapis.com",
+        "logging.googleapis.com",
         "www.googleapis.com",
     ],
 )

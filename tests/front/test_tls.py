@@ -50,6 +50,7 @@ HOSTS = [
     "oauth2.googleapis.com",
     "iamcredentials.googleapis.com",
     "cloudresourcemanager.googleapis.com",
+    "logging.googleapis.com",
     "us-central1.tensorboard.googleusercontent.com",
 ]
 

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from tensordeck.redirect.endpoint import Endpoint
 from tensordeck.redirect.environment import child_environment
 
-HOSTS = ("us-central1-aiplatform.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com")
+HOSTS = (
+    "us-central1-aiplatform.googleapis.com",
+    "storage.googleapis.com",
+    "oauth2.googleapis.com",
+    "logging.googleapis.com",
+)
 
 
 @pytest.fixture
