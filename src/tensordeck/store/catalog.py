@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from tensordeck import errors
 from tensordeck.filters import Filter
@@ -270,7 +270,7 @@ def _update(connection: Connection, rows: Rows[R], name: str, change: Callable[[
         require_free_titles(connection, rows, [(key, new.display_name)])
     before = rows.values(old)
     values: dict[str, Any] = {k: v for k, v in rows.values(new).items() if v != before[k]}
-    connection.execute(update(rows.table).where(rows.table.c.pk == old.pk).values(values))
+    connection.execute(rows.change(tuple(values)), {**values, "changed_pk": old.pk})
     if isinstance(new, Tensorboard) and new.is_default:
         clear_other_defaults(connection, name)
     result: R = new

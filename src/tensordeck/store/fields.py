@@ -77,13 +77,16 @@ class Field:
 _FIELDS: dict[str, dict[str, Field]] = {}
 
 
-def field_of(kind: type[Resource], path: tuple[str, ...], where: str) -> Field:
+def field_of(
+    kind: type[Resource], path: tuple[str, ...], where: str, position: int | None = None
+) -> Field:
     """Finds a field.
 
     Args:
         kind: The kind of resource.
         path: The field's path; its first part in snake_case.
         where: What named it, for the error: `filter` or `order_by`.
+        position: Where that text names it, for the error; None if that is not known.
 
     Raises:
         errors.InvalidArgument: If the kind has no such field.
@@ -91,20 +94,21 @@ def field_of(kind: type[Resource], path: tuple[str, ...], where: str) -> Field:
     path = ALIASES.get(path, path)
     found = _fields(kind).get(path[0])
     if found is None or (len(path) > 1 and found.sort != "document"):
-        raise _unknown_field(kind, path, where)
+        raise _unknown_field(kind, path, where, position)
     return Field("document", found.column, path[1:]) if found.sort == "document" else found
 
 
 def _unknown_field(
-    kind: type[Resource], path: tuple[str, ...], where: str
+    kind: type[Resource], path: tuple[str, ...], where: str, position: int | None
 ) -> errors.InvalidArgument:
     known = sorted(
         f"{name}.KEY" if found.sort == "document" else name for name, found in _fields(kind).items()
     )
     if kind.kind == "contexts" and where == "filter":
         known += CONTEXT_LINKS
+    place = "" if position is None else f", character {position + 1},"
     return errors.InvalidArgument(
-        f"`{where}` names a field that {kind.kind} can't be searched by: "
+        f"`{where}`{place} names a field that {kind.kind} can't be searched by: "
         f"{shown('.'.join(path))}. There are: {', '.join(known)}."
     )
 

@@ -73,7 +73,7 @@ def _function(kind: type[Resource], call: Function) -> ColumnElement[bool]:
 def _comparison(kind: type[Resource], comparison: Comparison) -> ColumnElement[bool]:
     if kind.kind == "contexts" and comparison.path[0] in CONTEXT_LINKS:
         return _linked_contexts(comparison)
-    field = field_of(kind, comparison.path, "filter")
+    field = field_of(kind, comparison.path, "filter", comparison.position)
     compare = COMPARISONS[field.sort]
     if comparison.op == "!=":
         return not_(compare(field, "=", comparison.value[0], comparison))

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from tensordeck import errors
 from tensordeck.names import shown
@@ -86,6 +97,7 @@ class Rows(Generic[R]):
         )
         self.by_name = self.select.where(self.table.c.name == bindparam("name"))
         self.by_names = self.select.where(self.table.c.name.in_(bindparam("names", expanding=True)))
+        self._changes: dict[tuple[str, ...], Update] = {}
         self._texts = [name for name in self.stored if self.table.c[name].type is schema.String]
         self._lists = [name for name in self.stored if name == "parts"]
         self._has_job_state = kind in (CustomJob, TrainingPipeline)
@@ -97,6 +109,20 @@ class Rows(Generic[R]):
             return run_count()
         column: ColumnElement[Any] = self.table.c[name]
         return column
+
+    def change(self, columns: tuple[str, ...]) -> Update:
+        """Sets some columns of the row whose key is the parameter `changed_pk`.
+
+        Kept, for putting a statement together costs as much as running it.
+        """
+        statement = self._changes.get(columns)
+        if statement is None:
+            statement = self._changes[columns] = (
+                update(self.table)
+                .where(self.table.c.pk == bindparam("changed_pk"))
+                .values({column: bindparam(column) for column in columns})
+            )
+        return statement
 
     def values(self, record: R) -> dict[str, Any]:
         """A record's columns, without its key and its parent's.
@@ -158,18 +184,20 @@ def run_count() -> ColumnElement[int]:
     )
 
 
+_CHILDREN: Final = schema.LINKS["child", "contexts", "contexts"]
+_PARENTS: Final = (
+    select(_CHILDREN.c.target_pk, schema.contexts.c.name)
+    .join(schema.contexts, schema.contexts.c.pk == _CHILDREN.c.source_pk)
+    .where(_CHILDREN.c.target_pk.in_(bindparam("pks", expanding=True)))
+    .order_by(_CHILDREN.c.source_pk)
+)
+
+
 def _parent_contexts(connection: Connection, pks: Sequence[int]) -> dict[int, list[str]]:
     """The names of the contexts above some contexts, in the order in which they came to be."""
-    children = schema.LINKS["child", "contexts", "contexts"]
     parents: dict[int, list[str]] = {}
-    statement = (
-        select(children.c.target_pk, schema.contexts.c.name)
-        .join(schema.contexts, schema.contexts.c.pk == children.c.source_pk)
-        .where(children.c.target_pk.in_(bindparam("pks", expanding=True)))
-        .order_by(children.c.source_pk)
-    )
     for group in batches(pks):
-        for pk, name in connection.execute(statement, {"pks": group}):
+        for pk, name in connection.execute(_PARENTS, {"pks": group}):
             parents.setdefault(pk, []).append(name)
     return parents
 
