@@ -378,6 +378,26 @@ def test_gcloud_reads_a_job_from_a_file(environ, jobs, tmp_path):
     }
 
 
+@pytest.mark.heavy
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
+def test_the_real_gcloud_registers_describes_lists_and_deletes_models(server):
+    def models(*arguments: str):
+        return server.exec("gcloud", "ai", "models", *arguments, *IN_PLACE)
+
+    uploaded = models(
+        *("upload", "--display-name=by gcloud", "--container-image-uri=example.com/serve"),
+        *("--artifact-uri=gs://shed/model", "--format=value(model)"),
+    )
+    assert uploaded.returncode == 0, uploaded.stderr
+    number = uploaded.stdout.strip().rpartition("/")[2].partition("@")[0]
+
+    assert number in models("list", "--format=value(name.basename())").stdout.splitlines()
+    described = models("describe", number, "--format=value(displayName,versionId,artifactUri)")
+    assert described.stdout == "by gcloud\t1\tgs://shed/model\n", described.stderr
+    assert models("delete", number, "--quiet").returncode == 0
+    assert models("describe", number).returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
