@@ -134,7 +134,8 @@ def logs(words: list[str]) -> None:
         for kind, sink in (("stdout", sys.stdout.buffer), ("stderr", sys.stderr.buffer)):
             file = path / kind
             data = file.read_bytes()[places[kind] :] if file.exists() else b""
-            data = data[: data.rfind(b"\n") + 1]
+            if not over:
+                data = data[: data.rfind(b"\n") + 1]
             places[kind] += len(data)
             for line in data.splitlines(keepends=True):
                 if line.partition(b" ")[0].decode() >= since:

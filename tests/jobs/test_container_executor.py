@@ -117,6 +117,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host(tmp_path)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("STAND_IN_DOCKER", str(host.root))
+    for variable in ("DOCKER_HOST", "CONTAINER_HOST"):
+        monkeypatch.delenv(variable, raising=False)
     yield host
     (host.root / "down").unlink(missing_ok=True)
     for handle in host.handles:
@@ -219,7 +221,7 @@ def test_podman_gives_gpus_as_devices():
 
 
 def test_a_container_runs_to_its_end_and_is_removed(host):
-    script = 'echo "$GREETING from $PWD_OF"; echo "a warning" >&2; echo "$TEXT"'
+    script = 'echo "$GREETING from $PWD_OF"; echo "a warning" >&2; echo "$TEXT"; printf end'
     env = {"GREETING": "hello", "PWD_OF": "a=b c", "TEXT": "first\nsecond"}
 
     handle = host.start(host.launch(replica(script, env=env)))
@@ -229,7 +231,7 @@ def test_a_container_runs_to_its_end_and_is_removed(host):
     ]
     lines = read(host.launch().folder / "logs").lines
     printed = [line.text for line in lines if line.severity is Severity.INFO]
-    assert printed[-3:] == ["hello from a=b c", "first", "second"]
+    assert printed[-4:] == ["hello from a=b c", "first", "second", "end"]
     assert [line.text for line in lines if line.severity is Severity.ERROR] == ["a warning"]
     assert "n1-standard-4 has 4 cores" in printed[0]  # and the host has two
     (run,) = host.calls("run")
@@ -436,6 +438,13 @@ def test_a_job_whose_accelerators_are_not_here_is_refused(host, monkeypatch):
 
     with pytest.raises(FailedPrecondition, match=r"asks for 1 NVIDIA_TESLA_T4.*no GPUs"):
         host.executor.check(host.launch(replica("true", machine=machine)))
+
+
+def test_an_engine_on_another_host_is_refused(host, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+
+    with pytest.raises(FailedPrecondition, match=r"DOCKER_HOST is tcp://build.example:2376"):
+        host.executor.check(host.launch(replica("true")))
 
 
 def test_a_job_without_an_image_is_refused(host):

@@ -5,6 +5,7 @@ https://docs.podman.io/en/latest/Commands.html.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -116,6 +117,13 @@ class ContainerEngine:
             return self._info
 
     def _ask(self) -> EngineInfo:
+        for variable in ("DOCKER_HOST", "CONTAINER_HOST"):
+            address = os.environ.get(variable, "unix:")
+            if not address.startswith("unix:"):
+                raise FailedPrecondition(
+                    f"The server's {variable} is {address}, an engine on another host, where the "
+                    f"job's folder is not: unset it, or use another executor."
+                )
         done = self._call("info", "--format", "{{json .}}")
         try:
             document = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -291,11 +299,6 @@ def _docker_info(document: Mapping[str, Any]) -> EngineInfo:
 
 def _podman_info(document: Mapping[str, Any]) -> EngineInfo:
     host = document["host"]
-    if host.get("serviceIsRemote"):
-        raise FailedPrecondition(
-            "podman uses an engine on another host, where the job's folder is not: unset "
-            "CONTAINER_HOST for the server, or use another executor."
-        )
     return EngineInfo(
         podman=True,
         rootless=bool(host.get("security", {}).get("rootless")),

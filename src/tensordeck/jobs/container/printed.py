@@ -8,7 +8,7 @@ and noting that has those lines, of one moment, written again.
 import json
 import re
 import selectors
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -63,6 +63,12 @@ class StampedLines:
                 self._lines.take(text.replace(stamp + b" ", b""))
             self._rest = stamp + b" "
 
+    def end(self) -> None:
+        """Takes note that nothing more comes; what a program prints last may lack its newline."""
+        if self._rest:
+            self.take(b"\n")
+        self._lines.end()
+
     def _later(self, lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
         """Lines that have not been copied, with their times."""
         for line in lines:
@@ -108,10 +114,18 @@ def copy_printed(engine: ContainerEngine, name: str, place: Path, log: LogWriter
                         selector.unregister(key.fileobj)
                         continue
                     streams[key.data].take(data)
-                    write_json(place, {kind: stream.stamp for kind, stream in streams.items()})
+                    _note(place, streams)
     if reader.returncode:
         complaint = streams["stderr"].complaint or "it says nothing"
         raise Unavailable(f"{engine.program} logs {name} has ended: {complaint}.")
+    for stream in streams.values():
+        stream.end()
+    _note(place, streams)
+
+
+def _note(place: Path, streams: Mapping[str, StampedLines]) -> None:
+    with suppress(OSError):  # the log matters more; a disk that is full loses lines anyhow
+        write_json(place, {kind: stream.stamp for kind, stream in streams.items()})
 
 
 def nanoseconds(stamp: bytes) -> int:

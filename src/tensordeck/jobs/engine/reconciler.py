@@ -142,7 +142,7 @@ class Reconciler:
         while True:
             try:
                 self._replica.remove()
-            except Unavailable as error:
+            except TensordeckError as error:
                 if time.monotonic() > deadline:
                     log.warning("%s is left behind: %s", self._seen.status.name, error.message)
                     return

@@ -13,6 +13,7 @@ from tensordeck.jobs.process.images import ImageEnvironment, ImageTable
 from tensordeck.jobs.ray.cluster import RayCluster
 from tensordeck.jobs.ray.replica import RayReplica
 from tensordeck.jobs.ray.resources import fitted, placed
+from tensordeck.jobs.ray.shipment import launcher_in, ship
 
 _PERIOD_SECONDS = 1.0
 """How often the cluster's head is asked for each replica."""
@@ -76,11 +77,16 @@ class RayExecutor(EngineExecutor):
                 f"(--ray-autoscaling)."
             )
 
+    def prepare(self, launch: Launch) -> None:
+        """See `EngineExecutor`."""
+        ship(launch.folder)
+
     def in_engine(self, launch: Launch, replica: Replica, record: AttemptRecord) -> EngineReplica:
         """See `EngineExecutor`."""
         return RayReplica(
             self._cluster,
             self._image(replica),
+            launcher_in(launch.folder),
             launch,
             replica,
             record,

@@ -12,11 +12,11 @@ from tensordeck.jobs.engine.reconciler import ended
 from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.engine.replica import EngineReplica, Sight, exit_code_of
 from tensordeck.jobs.executor import Launch, Phase, Replica
-from tensordeck.jobs.job_log import LogWriter
+from tensordeck.jobs.job_log import LogWriter, Severity
+from tensordeck.jobs.printed_lines import PrintedLines
 from tensordeck.jobs.process.images import ImageEnvironment
 from tensordeck.jobs.ray.cluster import RayCluster, Submission
 from tensordeck.jobs.ray.resources import demand, fitted
-from tensordeck.jobs.ray.shipment import ship
 from tensordeck.jobs.ray.task import End, Task
 from tensordeck.redirect.environment import CA_VARIABLES
 from tensordeck.redirect.proxy_password import proxy_password
@@ -27,6 +27,8 @@ _PAST_GRACE_SECONDS: Final = 15.0
 """When Ray kills what the launcher should have."""
 _SETUP_SECONDS: Final = 3600
 """How long Ray may take to install an image's packages."""
+_OUTPUT_OF_PIP: Final = "Last 50 lines of stdout:"
+"""What comes before it in Ray's message is a traceback of Ray's."""
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _PREFIX: Final = "tensordeck"
 
@@ -38,6 +40,7 @@ class RayReplica(EngineReplica):
         self,
         cluster: RayCluster,
         image: ImageEnvironment,
+        launcher: Path,
         launch: Launch,
         replica: Replica,
         record: AttemptRecord,
@@ -50,6 +53,7 @@ class RayReplica(EngineReplica):
         Args:
             cluster: The cluster.
             image: What stands for the replica's image.
+            launcher: What `ship` makes.
             launch: The attempt.
             replica: One of its replicas.
             record: The attempt's record.
@@ -58,6 +62,7 @@ class RayReplica(EngineReplica):
         """
         self._cluster = cluster
         self._image = image
+        self._launcher = launcher
         self._launch = launch
         self._replica = replica
         self._record = record
@@ -73,14 +78,9 @@ class RayReplica(EngineReplica):
         asked, note = demand(self._replica.machine), ""
         if not self._autoscaling:
             asked, note = fitted(self._replica.machine, self._cluster.nodes())
-        if note:
-            with LogWriter(self._launch.folder / "logs", job_log.SERVICE) as log:
-                log.append(f"{self._replica.name}: {note}")
-        launcher = ship(self._launch.folder)
-        task = self._task().write()
         self._cluster.submit(
             self._id,
-            entrypoint(launcher, task),
+            entrypoint(self._launcher, self._task().write()),
             asked,
             self._runtime_env(),
             {
@@ -88,6 +88,9 @@ class RayReplica(EngineReplica):
                 "tensordeck_job": self._launch.job_id,
             },
         )
+        with LogWriter(self._launch.folder / "logs", job_log.SERVICE) as log:
+            for text in filter(None, (self._stands_for(), note)):
+                log.append(f"{self._replica.name}: {text}")
         return ""
 
     def look(self) -> Sight | None:
@@ -111,29 +114,40 @@ class RayReplica(EngineReplica):
 
     def _ended(self, submission: Submission) -> Sight:
         end = End.read(self._own)
+        if submission.status == "STOPPED":
+            return Sight(
+                phase=Phase.CANCELLED,
+                exit_code=end.exit_code if end else None,
+                reason="Somebody has stopped it on the cluster.",
+            )
         if end is not None:
             if end.exit_code is None:
                 return Sight(phase=Phase.FAILED, reason=end.reason)
             return ended(end.exit_code)
-        if submission.status == "STOPPED":
-            return Sight(phase=Phase.CANCELLED, reason="Somebody has stopped it on the cluster.")
         message = submission.message.replace("\\n", "\n").strip()
-        last = message.splitlines()[-1] if message else "Ray does not say why."
+        last = message.rpartition("\n")[2].strip() or "Ray does not say why."
         if submission.exit_code == _NO_FOLDER:
             return Sight(phase=Phase.FAILED, exit_code=_NO_FOLDER, reason=last)
         if submission.error_type == "RUNTIME_ENV_SETUP_FAILURE":
-            with LogWriter(self._launch.folder / "logs", self._replica.name) as log:
-                log.append(message, job_log.Severity.ERROR)
+            self._print(message.rpartition(_OUTPUT_OF_PIP)[2])
             return Sight(
                 phase=Phase.FAILED,
-                reason=(
-                    f"Ray could not install what stands for {self._replica.image} "
-                    f"({', '.join(self._image.requirements)}): {last}"
-                ),
+                reason=f"Ray could not install what stands for {self._replica.image}: {last}",
             )
         if submission.exit_code is not None:
             return ended(exit_code_of(submission.exit_code))
         return Sight(phase=Phase.LOST, reason=f"The Ray cluster has lost it: {last}")
+
+    def _print(self, text: str) -> None:
+        """Writes into the replica's log what it could not write itself."""
+        with LogWriter(self._launch.folder / "logs", self._replica.name) as log:
+            lines = PrintedLines(log, Severity.ERROR)
+            lines.take(text.strip().encode())
+            lines.end()
+
+    def _stands_for(self) -> str:
+        packages = ", ".join(self._image.requirements) or "nothing else"
+        return f"{self._replica.image} stands for the cluster's own Python with {packages}."
 
     def _earlier_attempt_runs(self) -> bool:
         """Ends what a server that is gone may have left on the cluster; whether some is left."""

@@ -12,16 +12,25 @@ _PARTS: Final = ("__init__.py", "errors.py", "jobs")
 _MAIN: Final = "from tensordeck.jobs.ray.launcher import main\nmain()\n"
 
 
+def launcher_in(folder: Path) -> Path:
+    """Where the file is.
+
+    Args:
+        folder: The attempt's folder.
+    """
+    return folder / "launcher.pyz"
+
+
 def ship(folder: Path) -> Path:
     """Packs the launcher into a file that any Python can run.
 
     Args:
-        folder: Where to put it.
+        folder: The attempt's folder.
 
     Returns:
         The file.
     """
-    file = folder / "launcher.pyz"
+    file = launcher_in(folder)
     draft = file.with_suffix(".tmp")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__main__.py", _MAIN)
@@ -40,4 +49,4 @@ def _add(archive: zipfile.ZipFile, entry: Traversable, name: str) -> None:
         archive.writestr(name, entry.read_bytes())
 
 
-__all__ = ["ship"]
+__all__ = ["launcher_in", "ship"]
