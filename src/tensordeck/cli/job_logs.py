@@ -19,6 +19,7 @@ from tensordeck.cli.settings_options import (
     Url,
     endpoint_of,
 )
+from tensordeck.cli.styles import RED, YELLOW, printable, styled
 from tensordeck.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ PATIENCE_SECONDS: Final = 60.0
 
 _SERVICE: Final = "service"
 _MARKS: Final = {"WARNING": "W", "ERROR": "E"}
+_STYLES: Final = {"W": YELLOW, "E": RED}
 
 
 def logs(
@@ -142,7 +144,8 @@ def _printer(names: list[str]) -> "Callable[[LogEntry], str]":
         mark = _MARKS.get(entry["severity"], " ")
         name = entry["resource"]["labels"]["task_name"]
         name = f"{name:{width}} " if width else f"{name}: " if name == _SERVICE else ""
-        return f"{moment:%Y-%m-%d %H:%M:%S} {mark} {name}{message_of(entry)}"
+        line = f"{moment:%Y-%m-%d %H:%M:%S} {mark} {name}{printable(message_of(entry))}"
+        return styled(_STYLES.get(mark, ""), line)
 
     return show
 

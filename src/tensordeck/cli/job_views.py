@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from tensordeck.cli.styles import BOLD, printable, styled
 from tensordeck.cli.text_table import aligned
 from tensordeck.cli.training_api import Job, has_ended, job_id, state_of
 from tensordeck.console.display import human_time
@@ -29,7 +30,7 @@ def table(jobs: Sequence[Job], now: float) -> list[str]:
             state_of(job),
             _ago(job["createTime"], now),
             duration(job, now),
-            " ".join(job["displayName"].split()),
+            printable(job["displayName"]),
         ]
         for job in jobs
     )
@@ -62,12 +63,12 @@ def summary(job: Job, pipeline: Mapping[str, Any], experiment_url: str, now: flo
         ("dashboard", experiment_url),
         ("logs", f"tensordeck jobs logs {number}{'' if has_ended(job) else ' --follow'}"),
     ]
-    lines = [f"Job {number}: {job['displayName']}"]
-    lines += (f"  {label:10} {text}" for label, text in facts if text)
+    lines = [styled(BOLD, f"Job {number}: {printable(job['displayName'])}")]
+    lines += (f"  {label:10} {printable(text)}" for label, text in facts if text)
     # A pipeline fails alone where its model can't be registered.
     error = job.get("error") or pipeline.get("error", {})
     if message := error.get("message", ""):
-        lines += ["", *message.splitlines()]
+        lines += ["", *map(printable, message.splitlines())]
     return lines
 
 
@@ -75,7 +76,7 @@ def ending(job: Job, now: float) -> str:
     """How a job ended, in one line."""
     why = str(job.get("error", {}).get("message", "")).partition("\n")[0]
     text = f"Job {job_id(job)}: {state_of(job)}{_after(job, now)}."
-    return f"{text} {why}" if why else text
+    return f"{text} {printable(why)}" if why else text
 
 
 def duration(job: Job, now: float) -> str:

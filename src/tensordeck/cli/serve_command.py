@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tensordeck import __version__
+from tensordeck.cli.styles import BOLD, FAINT, styled
 from tensordeck.errors import InvalidArgument
 from tensordeck.settings import Settings
 
@@ -165,16 +166,10 @@ def _greet(running: "Running") -> None:
         ("scripts", f"tensordeck exec{where} -- python your_script.py"),
         ("browser", running.sign_in_url),
     )
-    print(_styled("1", f"Tensordeck {__version__} is ready. Ctrl-C stops it."))
+    print(styled(BOLD, f"Tensordeck {__version__} is ready. Ctrl-C stops it."))
     for label, text in lines:
-        print(f"  {_styled('2', f'{label:8}')} {text}")
+        print(f"  {styled(FAINT, f'{label:8}')} {text}")
     sys.stdout.flush()  # whoever started us through a pipe waits for this
-
-
-def _styled(style: str, text: str) -> str:
-    """A text in bold (1) or faint (2) print, where there is a terminal that can (ECMA-48)."""
-    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")
-    return text if plain else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _data_dir_option(data_dir: Path) -> str:
