@@ -293,6 +293,24 @@ def test_a_container_that_fails_says_how(host, script, exit_code, reason):
     ]
 
 
+@pytest.mark.parametrize(
+    ("state", "phase", "reason"),
+    [
+        ({"OOMKilled": True}, Phase.FAILED, "more memory than n1-standard-4's 15 GiB"),
+        ({"StartedAt": "2001-01-01T00:00:00Z"}, Phase.LOST, "The host was restarted"),
+        ({"Error": "no shim"}, Phase.FAILED, "The container could not be run: no shim."),
+    ],
+)
+def test_what_the_engine_knows_of_an_end_is_told(host, state, phase, reason):
+    env = {"STAND_IN_STATE": json.dumps(state)}
+
+    handle = host.start(host.launch(replica("kill -KILL $$", env=env)))
+
+    (status,) = host.ended(handle)
+    assert (status.phase, status.exit_code) == (phase, -9)
+    assert reason in status.reason
+
+
 def test_a_cancelled_container_that_ignores_sigterm_is_killed(host):
     handle = host.start(
         host.launch(replica("trap '' TERM; sleep 61 & echo here; while :; do sleep 1; done"))
@@ -364,6 +382,18 @@ def test_an_engine_that_is_away_for_a_while_costs_nothing(host):
     (status,) = host.ended(handle)
     assert (status.phase, status.reason) == (Phase.SUCCEEDED, "")
     assert host.lines() == ["before", "after"]
+
+
+def test_a_cancellation_while_the_engine_is_away_is_not_forgotten(host):
+    handle = host.start(host.launch(replica("exec sleep 60")))
+    eventually(lambda: host.status(handle).phase is Phase.RUNNING)
+    (host.root / "down").touch()
+    eventually(lambda: host.status(handle).reason)
+
+    host.executor.cancel(handle)
+    (host.root / "down").unlink()
+
+    assert host.ended(handle)[0].phase is Phase.CANCELLED
 
 
 def test_an_engine_that_stays_away_costs_the_job(host):

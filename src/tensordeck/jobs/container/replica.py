@@ -3,10 +3,12 @@
 import signal
 import threading
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from typing import ClassVar, Final
 
 import psutil
 
+from tensordeck.errors import Unavailable
 from tensordeck.jobs.container.engine import ContainerEngine, ContainerState
 from tensordeck.jobs.container.invocation import GPUS, container_name, invocation
 from tensordeck.jobs.container.printed import copy_printed, nanoseconds
@@ -25,6 +27,8 @@ _HOST_GOES_DOWN: Final = (-signal.SIGTERM, -signal.SIGKILL, 255)
 
 class ContainerReplica(EngineReplica):
     """A replica in the hands of docker or podman."""
+
+    has_company: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class ContainerReplica(EngineReplica):
         self._grace_seconds = grace_seconds
         self._name = container_name(launch, replica)
         self._pid = 0
+        self._stopping: threading.Thread | None = None
 
     def submit(self) -> str:
         """See `EngineReplica`."""
@@ -80,9 +85,9 @@ class ContainerReplica(EngineReplica):
 
     def stop(self) -> bool:
         """See `EngineReplica`."""
-        threading.Thread(
-            target=self._engine.stop, args=(self._name, self._grace_seconds), daemon=True
-        ).start()
+        if self._stopping is None or not self._stopping.is_alive():
+            self._stopping = threading.Thread(target=self._stop, daemon=True)
+            self._stopping.start()
         return True
 
     def accompany(self) -> None:
@@ -106,6 +111,10 @@ class ContainerReplica(EngineReplica):
     def remove(self) -> None:
         """See `EngineReplica`."""
         self._engine.remove(self._name)
+
+    def _stop(self) -> None:
+        with suppress(Unavailable):  # it is tried again
+            self._engine.stop(self._name, self._grace_seconds)
 
     def _run(self, gpus: Sequence[str]) -> None:
         (self._launch.folder / "gcs").mkdir(exist_ok=True)

@@ -107,12 +107,9 @@ class Reconciler:
         self._note(sight)
         if sight.phase is Phase.RUNNING:
             self._accompany()
-        verdict = self._reason_to_stop()
-        if verdict is not None and self._verdict is None:
-            is_there = self._replica.stop()
-            self._verdict = verdict
-            if not is_there:
-                self._note(verdict)
+        self._verdict = self._verdict or self._reason_to_stop()
+        if self._verdict is not None and not self._replica.stop():
+            self._note(self._verdict)
 
     def _begin(self) -> None:
         """Hands the replica to its engine, or says why not."""
@@ -128,10 +125,11 @@ class Reconciler:
                 self._woken.set()
 
     def _end(self, sight: Sight) -> None:
-        companion = self._accompany()
-        companion.join(_LAST_WORDS_SECONDS)
-        if not companion.is_alive():
-            self._replica.accompany()  # what came after it had broken off, if it had
+        self._accompany()
+        if self._companion is not None:
+            self._companion.join(_LAST_WORDS_SECONDS)
+            if not self._companion.is_alive():
+                self._replica.accompany()  # what came after it had broken off, if it had
         verdict = self._verdict
         if verdict is None and sight.phase is not Phase.SUCCEEDED:
             verdict = self._reason_to_stop()  # what another server had it stopped for
@@ -161,15 +159,14 @@ class Reconciler:
             )
         return None
 
-    def _accompany(self) -> threading.Thread:
+    def _accompany(self) -> None:
         """Starts what goes on beside the replica, and again if it broke off."""
-        companion = self._companion
-        if companion is None or not companion.is_alive():
+        if not self._replica.has_company:
+            return
+        if self._companion is None or not self._companion.is_alive():
             name = f"beside {self._seen.status.name}"
-            companion = threading.Thread(target=self._go_along, name=name, daemon=True)
-            companion.start()
-            self._companion = companion
-        return companion
+            self._companion = threading.Thread(target=self._go_along, name=name, daemon=True)
+            self._companion.start()
 
     def _go_along(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tensordeck.jobs.executor import Phase
 
@@ -26,7 +27,12 @@ class EngineReplica(ABC):
 
     Every method raises `tensordeck.errors.Unavailable` if the engine does not answer, and is
     called again then.
+
+    Attributes:
+        has_company: Whether `accompany` does anything.
     """
+
+    has_company: ClassVar[bool] = False
 
     @abstractmethod
     def submit(self) -> str:
@@ -47,6 +53,8 @@ class EngineReplica(ABC):
     def stop(self) -> bool:
         """Has its end brought about, by force after the grace period; returns at once.
 
+        It is called again and again until `look` says that the replica has ended.
+
         Returns:
             Whether there is an end to wait for: False if it was never begun, and never will.
         """
@@ -59,7 +67,7 @@ class EngineReplica(ABC):
         """
 
     def remove(self) -> None:  # noqa: B027 -- as above
-        """Has the engine forget a replica that has ended."""
+        """Has the engine forget a replica that has ended, and end one that was given up."""
 
 
 def exit_code_of(status: int) -> int:

@@ -69,6 +69,7 @@ class RayReplica(EngineReplica):
         self._autoscaling = autoscaling
         self._grace_seconds = grace_seconds
         self._id = submission_id(launch.job_id, launch.attempt, replica.name)
+        self._stopped = False
         self._own = Path(launch.folder) / "replicas" / replica.name
 
     def submit(self) -> str:
@@ -107,10 +108,17 @@ class RayReplica(EngineReplica):
     def stop(self) -> bool:
         """See `EngineReplica`."""
         submission = self._cluster.submission(self._id)
-        self._cluster.stop(self._id)
+        if not self._stopped:
+            self._cluster.stop(self._id)
+            self._stopped = True
         # Ray stops a job that waits for room only when it has found some. The launcher sees by
         # itself then that nobody wants it any more.
         return submission is not None and submission.status != "PENDING"
+
+    def remove(self) -> None:
+        """See `EngineReplica`. What has ended stays in Ray's own list of jobs."""
+        if not self._stopped:
+            self._cluster.stop(self._id)
 
     def _ended(self, submission: Submission) -> Sight:
         end = End.read(self._own)
