@@ -16,17 +16,17 @@ from starlette.datastructures import QueryParams
 from tensordeck.board import scalars
 from tensordeck.board.hparams_reply import group_row, metric_info, number, parameter_info
 from tensordeck.board.hparams_request import (
+    metric_filters,
     named,
+    orders,
     parameter_filters,
-    parameter_orders,
-    passes,
     read_request,
-    sort_key,
     wants_metrics,
 )
 from tensordeck.board.listing import Listing
 from tensordeck.board.session_groups import (
     Aggregation,
+    MetricOrder,
     MetricValue,
     SessionGroup,
     ValuesByRun,
@@ -43,6 +43,7 @@ from tensordeck.board.sessions import (
 from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.names import shown
 from tensordeck.store.contract import Store
+from tensordeck.store.logged_runs import ParameterOrder
 
 __all__ = ["HParams"]
 
@@ -129,7 +130,7 @@ class HParams:
         session = self.table(listing).rows.get(request.session_name)
         if session is None:
             raise NotFound(f"There is no session {shown(request.session_name)}.")
-        if name in session.series:
+        if name[1] in session.curves.get(name[0], {}):
             run = "/".join(filter(None, (session.run, name[0])))
             return scalars.one_run(self._points, listing, run, name[1])
         found = metric_values(self._points, [session], [name])[session.run].get(name)
@@ -171,34 +172,37 @@ class HParams:
 
     def _chosen(self, listing: Listing, table: Sessions, request: Any) -> list[SessionGroup]:
         """The groups that a request lets pass, in its order."""
-        columns = request.col_params
+        columns, wanted = request.col_params, orders(request.col_params)
+        filters = metric_filters(columns)
+        by_metric = [one for one in wanted if isinstance(one, MetricOrder)]
         groups = session_groups(table, request.allowed_statuses)
         ranks = parameter_ranks(
             self._catalog,
             [experiment.name for experiment in listing.experiments],
             table,
             parameter_filters(columns, table),
-            parameter_orders(columns),
+            [one for one in wanted if isinstance(one, ParameterOrder)],
         )
         if ranks is not None:
             groups = [group for group in groups if group.sessions[0].run_pk in ranks]
-        asked = [
-            named(column.metric)
-            for column in columns
-            if column.WhichOneof("name") == "metric"
-            and (column.order or column.WhichOneof("filter") or column.exclude_missing_values)
-        ]
+        if not filters and not wanted:
+            return groups
+        names = {one.name for one in filters} | {one.name for one in by_metric}
         values = metric_values(
             self._points,
-            (session for group in groups for session in group.sessions) if asked else (),
-            [*asked, named(request.aggregation_metric)],
+            (session for group in groups for session in group.sessions),
+            [*names, named(request.aggregation_metric)] if names else [],
         )
         keyed = []
         for group in groups:
-            metrics = _aggregated(request, group, values) if asked else {}
-            if passes(columns, metrics):
-                own = ranks[group.sessions[0].run_pk] if ranks is not None else ()
-                keyed.append((sort_key(columns, own, metrics), group))
+            metrics = _aggregated(request, group, values)
+            if all(one.passes(metrics) for one in filters):
+                rank = iter(ranks[group.sessions[0].run_pk] if ranks is not None else ())
+                key = [
+                    one.key(metrics) if isinstance(one, MetricOrder) else (0.0, next(rank))
+                    for one in wanted
+                ]
+                keyed.append((key, group))
         keyed.sort(key=lambda item: item[0])
         return [group for _, group in keyed]
 

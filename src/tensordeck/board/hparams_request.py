@@ -8,24 +8,22 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tensordeck.board.parameter_values import values_listed, values_matching
-from tensordeck.board.session_groups import MetricValue
+from tensordeck.board.session_groups import MetricFilter, MetricOrder
 from tensordeck.board.sessions import MetricName, Sessions
 from tensordeck.errors import InvalidArgument
 from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder, Scalar
 
 __all__ = [
+    "metric_filters",
     "named",
+    "orders",
     "parameter_filters",
-    "parameter_orders",
-    "passes",
     "read_request",
-    "sort_key",
     "wants_metrics",
 ]
 
 _ASCENDING: Final = 1
 _DESCENDING: Final = 2
-MetricValues = dict[MetricName, MetricValue]
 
 
 def read_request(kind: str, text: str | bytes) -> Any:
@@ -79,9 +77,9 @@ def parameter_filters(columns: Sequence[Any], table: Sessions) -> list[Parameter
     filters = []
     for column in columns:
         missing, kind = not column.exclude_missing_values, column.WhichOneof("filter")
-        if not column.hparam or (kind is None and missing):
+        if column.WhichOneof("name") != "hparam" or (kind is None and missing):
             continue
-        known = table.values.get(column.hparam, ())
+        known = tuple(table.values.get(column.hparam, ()))
         values: tuple[Scalar, ...] | None = None
         interval: tuple[float, float] | None = None
         if kind == "filter_regexp":
@@ -94,64 +92,36 @@ def parameter_filters(columns: Sequence[Any], table: Sessions) -> list[Parameter
     return filters
 
 
-def parameter_orders(columns: Sequence[Any]) -> list[ParameterOrder]:
-    """The orders by parameters that a request wants, the most important first."""
-    return [
-        ParameterOrder(column.hparam, column.order == _DESCENDING, column.missing_values_first)
-        for column in columns
-        if column.hparam and column.order in (_ASCENDING, _DESCENDING)
-    ]
-
-
-def sort_key(
-    columns: Sequence[Any], ranks: tuple[int, ...], metrics: MetricValues
-) -> tuple[tuple[float, float], ...]:
-    """Where a group stands by the columns that a request orders by.
-
-    Args:
-        columns: The request's.
-        ranks: The group's ranks by those of them that are parameters.
-        metrics: The group's metrics.
-    """
-    key = []
-    rank = iter(ranks)
-    for column in columns:
-        if column.order not in (_ASCENDING, _DESCENDING):
-            continue
-        if column.hparam:
-            key.append((0.0, float(next(rank))))
-            continue
-        found = metrics.get(named(column.metric))
-        if found is None or math.isnan(found.value):
-            key.append((-1.0 if column.missing_values_first else 1.0, 0.0))
-        else:
-            key.append((0.0, -found.value if column.order == _DESCENDING else found.value))
-    return tuple(key)
-
-
-def passes(columns: Sequence[Any], metrics: MetricValues) -> bool:
-    """Whether a group passes the conditions that a request puts on metrics.
+def metric_filters(columns: Sequence[Any]) -> list[MetricFilter]:
+    """The conditions that a request puts on metrics.
 
     Raises:
-        InvalidArgument: If a condition makes no sense for a number.
+        InvalidArgument: If one makes no sense for a number.
     """
-    return all(
-        _metric_passes(column, metrics.get(named(column.metric)))
-        for column in columns
-        if column.WhichOneof("name") == "metric"
-    )
+    filters = []
+    for column in columns:
+        missing, kind = not column.exclude_missing_values, column.WhichOneof("filter")
+        if column.WhichOneof("name") != "metric" or (kind is None and missing):
+            continue
+        if kind == "filter_regexp":
+            raise InvalidArgument("A metric is a number: no regular expression can choose it.")
+        interval = _interval(column.filter_interval) if kind == "filter_interval" else None
+        values = tuple(column.filter_discrete) if kind == "filter_discrete" else None
+        filters.append(MetricFilter(named(column.metric), values, interval, missing))
+    return filters
 
 
-def _metric_passes(column: Any, found: MetricValue | None) -> bool:
-    kind = column.WhichOneof("filter")
-    if kind == "filter_regexp":
-        raise InvalidArgument("A metric is a number: no regular expression can choose it.")
-    if found is None:
-        return not column.exclude_missing_values
-    if kind == "filter_interval":
-        low, high = _interval(column.filter_interval)
-        return low <= found.value <= high
-    return kind is None or found.value in list(column.filter_discrete)
+def orders(columns: Sequence[Any]) -> list[ParameterOrder | MetricOrder]:
+    """The orders that a request wants, the most important first."""
+    wanted: list[ParameterOrder | MetricOrder] = []
+    for column in columns:
+        if column.order in (_ASCENDING, _DESCENDING):
+            how = column.order == _DESCENDING, column.missing_values_first
+            if column.WhichOneof("name") == "metric":
+                wanted.append(MetricOrder(named(column.metric), *how))
+            else:
+                wanted.append(ParameterOrder(column.hparam, *how))
+    return wanted
 
 
 def _interval(message: Any) -> tuple[float, float]:

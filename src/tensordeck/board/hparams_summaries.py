@@ -21,6 +21,8 @@ PLUGIN: Final = "hparams"
 _EXPERIMENT_TAG: Final = "_hparams_/experiment"
 _START_TAG: Final = "_hparams_/session_start_info"
 _END_TAG: Final = "_hparams_/session_end_info"
+_PLAIN: Final = (str, bool)
+_NUMBERS: Final = (float, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,7 @@ def scalars_only(values: Mapping[str, Any]) -> dict[str, Scalar]:
     return {
         name: value
         for name, value in values.items()
-        if isinstance(value, str | bool)
-        or (isinstance(value, int | float) and math.isfinite(value))
+        if (kind := value.__class__) in _PLAIN or (kind in _NUMBERS and math.isfinite(value))
     }
 
 

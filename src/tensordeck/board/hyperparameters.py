@@ -108,4 +108,4 @@ def _condition(wanted: provider.HyperparameterFilter, table: Sessions) -> Parame
         if wanted.filter_type is provider.HyperparameterFilterType.REGEX
         else values_listed
     )
-    return ParameterFilter(name, values=among(wanted.filter, table.values.get(name, ())))
+    return ParameterFilter(name, among(wanted.filter, tuple(table.values.get(name, ()))))

@@ -9,14 +9,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from statistics import fmean
-from typing import Final
+from typing import Final, NamedTuple
 
 from tensordeck.board.sessions import MetricName, Session, Sessions
 from tensordeck.store.contract import NO_WALL_TIME, Catalog, Points
 from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder, Scalar
+from tensordeck.store.resources import TimeSeries
 
 __all__ = [
     "Aggregation",
+    "MetricFilter",
+    "MetricOrder",
     "MetricValue",
     "SessionGroup",
     "ValuesByRun",
@@ -37,8 +40,7 @@ class Aggregation(IntEnum):
     MAXIMUM = 4
 
 
-@dataclass(frozen=True, slots=True)
-class MetricValue:
+class MetricValue(NamedTuple):
     """A metric's value in a session.
 
     Attributes:
@@ -50,6 +52,55 @@ class MetricValue:
     value: float
     step: int = 0
     wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFilter:
+    """A condition on one metric.
+
+    Attributes:
+        name: The metric.
+        values: The values that pass; None for any.
+        interval: The smallest and the largest value that pass; None for any.
+        missing: Whether a group without the metric passes.
+    """
+
+    name: MetricName
+    values: tuple[float, ...] | None
+    interval: tuple[float, float] | None
+    missing: bool
+
+    def passes(self, metrics: Mapping[MetricName, MetricValue]) -> bool:
+        """Whether a group with these metrics passes."""
+        found = metrics.get(self.name)
+        if found is None:
+            return self.missing
+        if self.interval is not None:
+            low, high = self.interval
+            return low <= found.value <= high
+        return self.values is None or found.value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class MetricOrder:
+    """An order by one metric.
+
+    Attributes:
+        name: The metric.
+        descending: Whether the largest comes first.
+        missing_first: Whether groups without the metric, or with NaN, come first, not last.
+    """
+
+    name: MetricName
+    descending: bool
+    missing_first: bool
+
+    def key(self, metrics: Mapping[MetricName, MetricValue]) -> tuple[float, float]:
+        """Where a group with these metrics stands."""
+        found = metrics.get(self.name)
+        if found is None or math.isnan(found.value):
+            return -1.0 if self.missing_first else 1.0, 0.0
+        return 0.0, -found.value if self.descending else found.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +120,8 @@ class SessionGroup:
         """The hyperparameters."""
         return self.sessions[0].params
 
+
+_NOTHING: Final = MetricValue(math.nan)
 
 ValuesByRun = dict[str, dict[MetricName, MetricValue]]
 """Metrics of sessions, by run name."""
@@ -123,29 +176,27 @@ def metric_values(
         sessions: The sessions.
         names: The metrics; a session's come in this order.
     """
-    rows = list(sessions)
-    keys = [
-        (series.run_pk, series.pk)
-        for row in rows
-        for name in names
-        if (series := row.series.get(name)) and not _logged(row, name)
-    ]
-    summaries = points.summaries(keys) if keys else {}
     values: ValuesByRun = {}
-    for row in rows:
+    curves: list[tuple[dict[MetricName, MetricValue], MetricName, TimeSeries]] = []
+    for row in sessions:
         own = values[row.run] = {}
         for name in names:
-            if _logged(row, name):
-                own[name] = MetricValue(row.metrics[name[1]], 0, row.logged_s)
-            elif name in row.series and (found := summaries[row.series[name].pk]).count:
-                wall_ns = found.max_wall_ns
-                wall_s = 0.0 if wall_ns == NO_WALL_TIME else wall_ns / 1e9
-                own[name] = MetricValue(found.last, found.max_step, wall_s)
+            group, tag = name
+            if not group and tag in row.metrics:
+                own[name] = MetricValue(row.metrics[tag], 0, row.logged_s)
+            elif (by_tag := row.curves.get(group)) and (series := by_tag.get(tag)):
+                own[name] = _NOTHING  # keeps its place
+                curves.append((own, name, series))
+    summaries = points.summaries([(one.run_pk, one.pk) for _, _, one in curves]) if curves else {}
+    for own, name, series in curves:
+        found = summaries[series.pk]
+        if found.count:
+            wall_ns = found.max_wall_ns
+            wall_s = 0.0 if wall_ns == NO_WALL_TIME else wall_ns / 1e9
+            own[name] = MetricValue(found.last, found.max_step, wall_s)
+        else:
+            del own[name]
     return values
-
-
-def _logged(session: Session, name: MetricName) -> bool:
-    return not name[0] and name[1] in session.metrics
 
 
 def aggregated(

@@ -7,8 +7,9 @@ are such sessions, every other run with curves is one too, without parameters, u
 holds sessions, as PyTorch's `add_hparams` makes a run below that with the curves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from tensordeck.board.hparams_summaries import (
@@ -29,6 +30,7 @@ __all__ = [
     "MetricColumn",
     "MetricName",
     "ParameterColumn",
+    "ParameterValues",
     "Session",
     "Sessions",
     "sessions_of",
@@ -59,7 +61,7 @@ class Session:
         given: Those of its parameters that the catalog doesn't know.
         params: All of its parameters.
         metrics: What `log_metrics` wrote.
-        series: Its curves.
+        curves: The series of its own run, and of the runs below it by what follows its name.
     """
 
     run: str
@@ -69,7 +71,7 @@ class Session:
     given: Mapping[str, Scalar] = field(init=False)
     params: Mapping[str, Scalar] = field(init=False)
     metrics: Mapping[str, float] = field(init=False, default_factory=dict)
-    series: dict[MetricName, TimeSeries] = field(init=False, default_factory=dict)
+    curves: dict[str, Mapping[str, TimeSeries]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.given = self.event.params if self.event else {}
@@ -124,6 +126,22 @@ class Session:
         return self.logged.create_time / 1e6 if self.logged else 0.0
 
 
+@dataclass(slots=True)
+class ParameterValues:
+    """All values of a parameter, each once; apart by type, as True equals 1."""
+
+    numbers: set[float] = field(default_factory=set)
+    flags: set[bool] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Scalar]:
+        return chain(self.numbers, self.flags, self.texts)
+
+    def of(self, kind: type) -> set[Any]:
+        """The values of a type."""
+        return self.texts if kind is str else self.flags if kind is bool else self.numbers
+
+
 @dataclass(frozen=True, slots=True)
 class ParameterColumn:
     """A parameter of some sessions.
@@ -170,13 +188,13 @@ class Sessions:
         rows: By run name.
         parameters: Those that differ first, then by name.
         metrics: Declared ones first, then by tag and group.
-        values: All values of each parameter, each once.
+        values: The values of each parameter.
     """
 
     rows: dict[str, Session]
     parameters: tuple[ParameterColumn, ...]
     metrics: tuple[MetricColumn, ...]
-    values: dict[str, tuple[Scalar, ...]]
+    values: dict[str, ParameterValues]
 
 
 def sessions_of(listing: Listing) -> Sessions:
@@ -216,8 +234,7 @@ def _add_curves(listing: Listing, rows: dict[str, Session]) -> None:
             if _folder(name) in above:
                 continue
             session = rows[name] = Session(name, listing.runs[name].pk)
-        group = name[len(session.run) + 1 :]
-        session.series.update(((group, tag), series) for tag, series in by_tag.items())
+        session.curves[name[len(session.run) + 1 :]] = by_tag
 
 
 def _nearest(rows: Mapping[str, Session], name: str) -> Session | None:
@@ -235,21 +252,19 @@ def _folder(run: str) -> str:
     return head if tail in (".", ROOT_RUN) else run
 
 
-def _values(rows: Iterable[Session]) -> dict[str, tuple[Scalar, ...]]:
-    values: dict[str, set[tuple[type, Scalar]]] = {}
+def _values(rows: Iterable[Session]) -> dict[str, ParameterValues]:
+    values: dict[str, ParameterValues] = {}
     for row in rows:
         for name, value in row.params.items():
-            # With the type, as True == 1.
-            values.setdefault(name, set()).add((_kind(value), value))
-    return {name: tuple(value for _, value in found) for name, found in values.items()}
-
-
-def _kind(value: Scalar) -> type:
-    return type(value) if isinstance(value, bool | str) else float
+            found = values.get(name)
+            if found is None:
+                found = values[name] = ParameterValues()
+            found.of(value.__class__).add(value)
+    return values
 
 
 def _parameters(
-    values: Mapping[str, tuple[Scalar, ...]], declared: Iterable[Any]
+    values: Mapping[str, ParameterValues], declared: Iterable[Any]
 ) -> tuple[ParameterColumn, ...]:
     titles: dict[str, Any] = {}
     for experiment in declared:
@@ -269,14 +284,14 @@ def _parameters(
     return tuple(sorted(columns, key=lambda column: (not column.differs, column.name)))
 
 
-def _domain(values: tuple[Scalar, ...]) -> tuple[type, tuple[Scalar, ...], bool]:
-    kinds = {_kind(value) for value in values}
-    kind = kinds.pop() if len(kinds) == 1 else str
-    if kind is float:
-        return float, (min(values), max(values)), len(values) > 1
-    if kind is bool:
-        return bool, tuple(sorted(values)), len(values) > 1
-    return str, tuple(sorted({as_text(value) for value in values})), len(values) > 1
+def _domain(values: ParameterValues) -> tuple[type, tuple[Scalar, ...], bool]:
+    numbers, flags, texts = values.numbers, values.flags, values.texts
+    if not flags and not texts:
+        return float, (min(numbers), max(numbers)), len(numbers) > 1
+    if not numbers and not texts:
+        return bool, tuple(sorted(flags)), len(flags) > 1
+    found = {as_text(value) for value in values}
+    return str, tuple(sorted(found)), len(numbers) + len(flags) + len(texts) > 1
 
 
 def _metrics(rows: Mapping[str, Session], declared: Iterable[Any]) -> tuple[MetricColumn, ...]:
@@ -287,11 +302,13 @@ def _metrics(rows: Mapping[str, Session], declared: Iterable[Any]) -> tuple[Metr
             columns.setdefault(
                 name, MetricColumn(name, info.display_name, info.description, info.dataset_type)
             )
-    found: set[MetricName] = set()
+    tags: dict[str, set[str]] = {"": set()}
     for row in rows.values():
-        found.update(("", tag) for tag in row.metrics)
+        tags[""] |= row.metrics.keys()
         # Who declares metrics in event files means these, of all that is written there.
         if not (columns and row.event):
-            found |= row.series.keys()
+            for group, by_tag in row.curves.items():
+                tags.setdefault(group, set()).update(by_tag)
+    found = {(group, tag) for group, several in tags.items() for tag in several}
     further = sorted(found - columns.keys(), key=lambda name: (name[1], name[0]))
     return (*columns.values(), *(MetricColumn(name) for name in further))

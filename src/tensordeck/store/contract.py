@@ -347,9 +347,9 @@ class RunScalars:
     columns: ScalarColumns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see ScalarColumns
 class SeriesSummary:
-    """What is known of a series without reading its points.
+    """What is known of a series without reading its points; never changed once made.
 
     Attributes:
         count: Number of points (distinct steps).

@@ -11,12 +11,14 @@ keys as values, and the spelling of `json_each` is SQLite's.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
     FromClause,
     Integer,
+    Text,
     and_,
     bindparam,
     case,
@@ -74,18 +76,19 @@ def logged_runs(connection: Connection, experiment: str) -> dict[int, LoggedRun]
     linked = _linked([experiment])
     table = schema.contexts
     statement = select(
-        linked.c.run_pk, table.c.metadata, table.c.create_time, table.c.update_time
+        linked.c.run_pk, cast(table.c.metadata, Text), table.c.create_time, table.c.update_time
     ).join(table, table.c.pk == linked.c.context_pk)
-    return {
-        run_pk: LoggedRun(
+    found = {}
+    for run_pk, text, created, updated in connection.execute(statement).all():
+        metadata = _document(text)
+        found[run_pk] = LoggedRun(
             _members(metadata, "_params"),
             _members(metadata, "_metrics"),
             str(metadata.get("_state", "")),
             created,
             updated,
         )
-        for run_pk, metadata, created, updated in connection.execute(statement)
-    }
+    return found
 
 
 def ranked_runs(
@@ -106,7 +109,7 @@ def ranked_runs(
     source = source.outerjoin(others, others.c.run_pk == schema.runs.c.pk)
     values: dict[str, _Value] = {}
     for at, name in enumerate(named):
-        logged = func.json_each(schema.contexts.c.metadata["_params"]).table_valued(
+        logged = func.json_each(schema.contexts.c.metadata, "$._params").table_valued(
             "key", "type", "atom", name=f"logged_{at}"
         )
         other = func.json_each(others.c.params).table_valued(
@@ -130,7 +133,7 @@ def ranked_runs(
             *(values[one.name].passes(one) for one in filters),
         )
     )
-    return {pk: tuple(found) for pk, *found in connection.execute(statement)}
+    return {row[0]: tuple(row[1:]) for row in connection.execute(statement).all()}
 
 
 class _Value:
@@ -223,6 +226,13 @@ def _elements(values: Sequence[Scalar]) -> ColumnElement[Any]:
     elements = func.json_each(documents.dumps(list(values))).table_valued("value")
     value: ColumnElement[Any] = elements.c.value
     return value
+
+
+def _document(text: str) -> Json:
+    # Four times as fast, and exact to a float's 53 bits; but it knows no numbers that JSON has not.
+    marked = documents.KEY in text or documents.ESCAPE in text
+    document: Json = documents.loads(text) if marked else orjson.loads(text)
+    return document
 
 
 def _members(metadata: Json, key: str) -> Json:

@@ -125,17 +125,18 @@ class SqlPoints(Points):
         runs = {series_pk: run_pk for run_pk, series_pk in series}
         with self._database.read() as connection:
             fresh = decode_rows(_journal(connection, series), runs)
-            stored = queries.summary_rows(connection, runs)
+            found = dict.fromkeys(runs, SeriesSummary()) | queries.summaries(connection, runs)
+            stored = queries.summary_rows(connection, fresh)
             for series_pk, batch in fresh.items():
                 row = stored.get(series_pk) or SummaryRow(series_pk, runs[series_pk])
-                stored[series_pk] = fold_summary(
+                found[series_pk] = fold_summary(
                     row,
                     batch,
                     grown=_count_new(connection, row, batch),
                     tail=row.tail_step,
                     byte_count=row.byte_count,
-                )
-        return {pk: stored[pk].summary() if pk in stored else SeriesSummary() for pk in runs}
+                ).summary()
+        return found
 
     def run_versions(self, run_pks: Sequence[int]) -> dict[int, int]:
         """See `Points.run_versions`."""

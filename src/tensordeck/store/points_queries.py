@@ -197,6 +197,33 @@ def summary_rows(connection: Connection, series_pks: Iterable[int]) -> dict[int,
     return {row[0]: SummaryRow(*row) for row in rows}
 
 
+def summaries(connection: Connection, series_pks: Iterable[int]) -> dict[int, SeriesSummary]:
+    """Returns what callers see of the summaries that exist, by series.
+
+    A table of runs asks for tens of thousands: they are made without a row in between.
+    """
+    rows = select(
+        connection,
+        "SELECT series_pk, point_count, max_step, max_wall_ns, max_blob_length, last_value, "
+        "minimum, maximum, version FROM summaries WHERE series_pk IN (%s)",
+        series_pks,
+    )
+    nan = math.nan
+    return {
+        pk: SeriesSummary(
+            count,
+            step,
+            wall_ns,
+            length,
+            nan if last is None else last,
+            nan if minimum is None else minimum,
+            nan if maximum is None else maximum,
+            version,
+        )
+        for pk, count, step, wall_ns, length, last, minimum, maximum, version in rows
+    }
+
+
 def put_summaries(connection: Connection, rows: Sequence[SummaryRow]) -> None:
     """Inserts or replaces summaries."""
     if rows:
