@@ -35,7 +35,6 @@ from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import Certificates, ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
 from tensordeck.jobs.background import BackgroundController
-from tensordeck.jobs.kept_logs import KeptLogs
 from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
 from tensordeck.services.job_logs import JobLogs, NoJobLogs
@@ -140,7 +139,7 @@ class _Parts:
         )
         self._jobs = BackgroundController(settings, store, access)
         dispatcher = make_dispatcher(
-            store, access, self._jobs.wake, self._jobs.check, KeptLogs(settings.data_dir)
+            store, access, self._jobs.wake, self._jobs.check, lambda: _kept_logs(settings.data_dir)
         )
         self._grpc = GrpcServer(
             dispatcher,
@@ -266,7 +265,7 @@ def make_dispatcher(
     access: LocalAccess,
     wake: Callable[[], None] = lambda: None,
     check: Callable[[CustomJob], None] = lambda _job: None,
-    logs: JobLogs | None = None,
+    open_logs: Callable[[], JobLogs] = NoJobLogs,
 ) -> Dispatcher:
     """Every service of ours, behind one dispatcher.
 
@@ -275,7 +274,7 @@ def make_dispatcher(
         access: Who may call what.
         wake: Tells what runs jobs that there is something to do.
         check: Refuses a job that could never run here.
-        logs: The jobs' logs; None for none.
+        open_logs: Gives the jobs' logs when they are first asked for.
     """
     operations = OperationsService(store)
     return Dispatcher(
@@ -288,12 +287,19 @@ def make_dispatcher(
             "ModelService": ModelService(store),
             OPERATIONS: operations,
             LOCATIONS: LocationsService(),
-            LOGGING: LoggingService(logs or NoJobLogs()),
+            LOGGING: LoggingService(open_logs),
             PROJECTS: ProjectsService(),
             IAM_POLICY: IamPolicyService(access),
         },
         operations.finish,
     )
+
+
+def _kept_logs(data_dir: Path) -> JobLogs:
+    """The logs of the jobs in a data directory."""
+    from tensordeck.jobs.kept_logs import KeptLogs  # noqa: PLC0415 -- no start should wait for it
+
+    return KeptLogs(data_dir)
 
 
 @contextlib.contextmanager

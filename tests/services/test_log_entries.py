@@ -31,7 +31,7 @@ class Logs:
     def __init__(self, data_dir: Path) -> None:
         self._folders = JobsFolder(data_dir)
         self._clock = itertools.count(START, 1_000_000_000)
-        self._service = LoggingService(KeptLogs(data_dir))
+        self._service = LoggingService(lambda: KeptLogs(data_dir))
 
     def write(self, replica: str, *texts: str, attempt: int = 1, severity=Severity.INFO) -> None:
         """Writes lines, a second apart from each other and from all before."""

@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from tensordeck import names, protos
@@ -49,11 +50,15 @@ class LoggingService:
     """Log entries.
 
     Args:
-        logs: The jobs' logs.
+        open_logs: Gives the jobs' logs when they are first asked for.
     """
 
-    def __init__(self, logs: JobLogs) -> None:
-        self._logs = logs
+    def __init__(self, open_logs: Callable[[], JobLogs]) -> None:
+        self._open_logs = open_logs
+
+    @cached_property
+    def _logs(self) -> JobLogs:
+        return self._open_logs()
 
     def list_log_entries(self, request: Any, _call: Call) -> Any:
         """Lists the entries of one job's log, which the filter must name."""
