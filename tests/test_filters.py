@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -18,6 +20,7 @@ from tensordeck.filters import (
     parse_filter,
     parse_order_by,
 )
+from tests.strategies import filters, texts
 
 
 def is_(path: str, op: str, *values: str, wildcard: bool = False) -> Comparison:
@@ -121,7 +124,8 @@ def test_an_error_points_at_the_character(text: str, position: int | None) -> No
         parse_filter(text)
 
     assert "`filter`" in str(caught.value)
-    assert ("ends too early" if position is None else f"character {position}:") in str(caught.value)
+    assert f"character {position or len(text) + 1}:" in str(caught.value)
+    assert ("ends too early" in str(caught.value)) == (position is None)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,83 @@ def test_a_quoted_value_comes_back(value: str) -> None:
 
         assert isinstance(tree, Comparison)
         assert tree.value == (value,)
+
+
+paths = st.sampled_from(
+    [
+        ("display_name",),
+        ("schema_title",),
+        ("create_time",),
+        ("metadata", "lr", "number_value"),
+        ("metadata", 'a "quoted".key', "bool_value"),
+        ("labels", "team"),
+    ]
+)
+comparisons = st.one_of(
+    st.builds(
+        Comparison, paths, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", ":"]), st.tuples(texts)
+    ),
+    st.builds(
+        Comparison,
+        st.just(("parent_contexts",)),
+        st.just(":"),
+        st.lists(texts, min_size=2).map(tuple),
+    ),
+    st.builds(Function, st.just("in_context"), st.lists(texts, max_size=3).map(tuple)),
+)
+
+
+def written(tree: object, draw: Callable[[st.SearchStrategy[str]], str]) -> str:
+    """A filter's text, in one of the ways in which it can be written."""
+    space = draw(st.sampled_from(["", " ", "\n "]))
+    match tree:
+        case Comparison(path, op, value):
+            return f"{space}{a_path(path, draw)}{space}{op}{space}{a_list(value, draw)}"
+        case Function(name, arguments):
+            return f"{name}{space}({a_list(arguments, draw)}{space})"
+        case Not(operand):
+            return f"{draw(st.sampled_from(['NOT ', '-']))}({written(operand, draw)})"
+        case All(operands):
+            joint = draw(st.sampled_from([" AND ", " "]))
+        case Any_(operands):
+            joint = " OR "
+    return joint.join(f"({written(operand, draw)})" for operand in operands)
+
+
+def a_path(path: tuple[str, ...], draw: Callable[[st.SearchStrategy[str]], str]) -> str:
+    first = draw(st.sampled_from([path[0], re.sub("_(.)", lambda m: m[1].upper(), path[0])]))
+    rest = [part if part.isidentifier() else json.dumps(part) for part in path[1:]]
+    return ".".join([first, *rest])
+
+
+def a_list(values: tuple[str, ...], draw: Callable[[st.SearchStrategy[str]], str]) -> str:
+    quoted = [
+        value
+        if draw(st.booleans()) and re.fullmatch(r"[\w./][\w./-]*", value)
+        else json.dumps(value)
+        for value in values
+    ]
+    return draw(st.sampled_from([",", " , "])).join(quoted)
+
+
+def starless(tree: object) -> object:
+    """A tree without positions and without saying which stars are wildcards."""
+    match placeless(tree):
+        case Comparison(path, op, value):
+            return Comparison(path, op, value)
+        case Not(operand):
+            return Not(starless(operand))
+        case All(operands):
+            return All(tuple(map(starless, operands)))
+        case Any_(operands):
+            return Any_(tuple(map(starless, operands)))
+        case other:
+            return other
+
+
+@given(filters(comparisons), st.data())
+def test_a_tree_comes_back_from_any_way_of_writing_it(tree: object, data: st.DataObject) -> None:
+    assert starless(parse_filter(written(tree, data.draw))) == tree
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,8 @@ def parse_filter(text: str) -> Filter | None:
     except UnexpectedInput as error:
         position = error.pos_in_stream or 0
         if isinstance(error, UnexpectedToken) and error.token.type == "$END":
-            raise InvalidArgument(
-                f"`filter` ends too early, after {shown(text.rstrip()[-40:])}."
-            ) from None
+            end = text.rstrip()
+            raise _bad(len(end), f"it ends too early, after {shown(end[-40:])}") from None
         raise _bad(position, f"{shown(text[position : position + 40])} was not expected") from None
     if (count := _count(tree)) > MAX_COMPARISONS:
         raise InvalidArgument(

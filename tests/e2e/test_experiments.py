@@ -167,6 +167,31 @@ def test_an_experiment_without_a_tensorboard_of_its_own(server, transport):
     }
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_what_goes_wrong_is_said_and_breaks_nothing(server, transport):
+    result = run_script(server, "bad_days", transport)
+    for name, said in {
+        "too_long": "`context.metadata` must be at most 204800 bytes",
+        "cycle": "contexts may not form a circle",
+        "itself": "contexts may not form a circle",
+        "deleted": "was not found",
+        "deleted_child": "was not found",
+        "bad_filter": "`filter`, character 28: it ends too early",
+        "no_field": "`filter`, character 11: artifacts can't be searched by",
+    }.items():
+        assert said in result.pop(name)
+    # Over REST the client itself has no way to send them.
+    not_numbers = ["NaN", "Infinity"] if transport == "grpc" else "SerializeToJsonError"
+    assert result == {
+        "after_refusal": {},
+        "nan": not_numbers,
+        "curve": [True, True],
+        "frame": ["Run-1"],
+        "injected": [0, 0, 0, 0, 0],
+    }
+
+
 @pytest.fixture(scope="module")
 def autologging_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Python that has an mlflow which imports: it can't live beside our own protobuf."""

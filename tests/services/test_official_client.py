@@ -71,27 +71,3 @@ def test_training(idle_server, transport):
         "left": ["1"],
         "models_at_the_end": 0,
     }
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_experiments(server, transport):
-    result = run_script(server, "experiments", transport)
-    frame = result.pop("frame")
-    assert [row["run_name"] for row in frame] == ["run-0", "run-1"]
-    assert [row["state"] for row in frame] == ["COMPLETE", "COMPLETE"]
-    assert [row["param.lr"] for row in frame] == [0.0, 0.1]
-    assert [row["metric.accuracy"] for row in frame] == [0.5, 0.75]
-    assert [row["metric.late"] for row in frame] == [None, 7]
-    assert [row["time_series_metric.loss"] for row in frame] == [pytest.approx(1 / 3)] * 2
-    assert [row["time_series_metric.odd"] for row in frame] == [None, None]
-    assert result == {
-        "inputs": ["gs://b/data"],
-        "outputs": ["gs://b/model"],
-        "matrix": [[1.0, 2.0], [3.0, 4.0]],
-        "curve": [1.0, 0.5, pytest.approx(1 / 3)],
-        "experiments": ["exp"],
-        "runs_after_deletion": ["run-1"],
-        "runs_without_board": ["run-1"],
-        "experiments_at_the_end": [],
-    }

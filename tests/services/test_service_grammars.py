@@ -1,6 +1,7 @@
 """The services' small languages against models of them: point filters, labels, masks, tokens."""
 
 import contextlib
+import json
 import operator
 import string
 
@@ -14,7 +15,7 @@ from tensordeck.services import masks, rules
 from tensordeck.services.page_tokens import make_token, read_token
 from tensordeck.services.point_filters import by_wall_time, matching
 from tensordeck.services.sampling import evenly_spaced
-from tensordeck.services.structs import merged, to_json, to_struct
+from tensordeck.services.structs import merged, respelled, spelled, to_json, to_struct
 from tensordeck.store.contract import ScalarColumns
 
 OPERATORS = {
@@ -164,6 +165,20 @@ documents = st.dictionaries(st.text(max_size=3), json_values, max_size=4)
 @given(documents)
 def test_documents_survive_a_struct(document):
     assert to_json(to_struct(document)) == document
+
+
+any_numbers = st.recursive(
+    st.floats() | st.sampled_from(["NaN", "Infinity", "-Infinity", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), any_numbers, max_size=4))
+def test_numbers_that_json_lacks_survive_as_texts(document):
+    texts = spelled(document)
+    json.dumps(texts, allow_nan=False)
+    assert repr(respelled(texts, document)) == repr(document)
 
 
 @given(documents, documents)

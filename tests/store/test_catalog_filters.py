@@ -290,7 +290,8 @@ def test_artifacts_and_executions(
 @pytest.mark.parametrize(
     ("kind", "text", "word"),
     [
-        (Tensorboard, "nothing = 1", "nothing"),
+        (Tensorboard, "nothing = 1", 'character 1: tensorboards can\'t be searched by "nothing"'),
+        (Tensorboard, "run_count = 1 AND (nothing = 1)", "character 20"),
         (Tensorboard, "pk = 1", "pk"),
         (Tensorboard, "display_name.x = 1", "display_name.x"),
         (Tensorboard, "is_default = 1", "character 1"),

@@ -7,7 +7,6 @@ from typing import Any, Final
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument
 from tensordeck.names import ResourceName
-from tensordeck.services import structs
 from tensordeck.services.call import Call
 from tensordeck.services.concurrent_writes import Refusals, rebased
 from tensordeck.services.metadata_nodes import (
@@ -17,6 +16,7 @@ from tensordeck.services.metadata_nodes import (
     MetadataNodes,
     metadata_etag,
     stale,
+    with_numbers,
 )
 from tensordeck.services.paired_contexts import remove_traces, rename_tensorboard_face
 from tensordeck.store import Store
@@ -55,8 +55,7 @@ class Contexts(MetadataNodes):
         def settle(record: Context, given: Any) -> Any:
             fresh = not given.etag or given.etag == metadata_etag(record)
             base = record if fresh else self._handed_out.find(record.name, given.etag)
-            if over_rest and given.HasField("metadata"):
-                given = _with_numbers(given, base or record)
+            given = with_numbers(given, base or record)
             if fresh:
                 return given
             if not over_rest and (base is None or self._refusals.refuse(record.name)):
@@ -159,15 +158,3 @@ def _in_same_store(
                 f"`{field}`: {member} is not in the context's metadata store {context.parent}."
             )
         yield member
-
-
-def _with_numbers(given: Any, base: Context) -> Any:
-    """A context with those texts of its metadata as numbers that REST has made of numbers."""
-    sent = structs.to_json(given.metadata)
-    numbers = structs.respelled(sent, base.metadata)
-    if numbers == sent:
-        return given
-    result = type(given)()
-    result.CopyFrom(given)
-    result.metadata.CopyFrom(structs.to_struct(numbers))
-    return result

@@ -114,8 +114,8 @@ class Lineage(MetadataNodes):
         found_artifacts = self._catalog.find_many(Artifact, sorted(artifacts))
         found_executions = self._catalog.find_many(Execution, sorted(executions))
         return protos.message("LineageSubgraph")(
-            artifacts=[ARTIFACTS.message(record) for record in found_artifacts.values()],
-            executions=[EXECUTIONS.message(record) for record in found_executions.values()],
+            artifacts=[self._shown(ARTIFACTS, record) for record in found_artifacts.values()],
+            executions=[self._shown(EXECUTIONS, record) for record in found_executions.values()],
             events=[_event(edge, edges[edge]) for edge in sorted(edges)],
         )
 

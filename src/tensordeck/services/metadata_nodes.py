@@ -121,6 +121,21 @@ def stale(kind: NodeKind[N], record: N, etag: str) -> Aborted:
     )
 
 
+def with_numbers(given: Any, base: MetadataNode) -> Any:
+    """A node as it was sent, with those texts as numbers that we had made of numbers.
+
+    Args:
+        given: The node; it may be changed.
+        base: What its sender had read.
+    """
+    if given.HasField("metadata"):
+        sent = structs.to_json(given.metadata)
+        numbers = structs.respelled(sent, base.metadata)
+        if numbers != sent:
+            given.metadata.CopyFrom(structs.to_struct(numbers))
+    return given
+
+
 def check_metadata(kind: NodeKind[N], record: N, schema: SchemaDocument | None) -> None:
     """Checks a node's metadata against the schema that is registered for it.
 
@@ -142,8 +157,10 @@ class MetadataNodes(MetadataSchemas):
         self._handed_out = HandedOut()
 
     def _shown(self, kind: NodeKind[N], record: N) -> Any:
-        """A record as a message; a context is remembered, for its next update's sake."""
-        message = kind.message(record)
+        """A record as callers see it; a context is remembered, for its next update's sake."""
+        metadata = structs.spelled(record.metadata)
+        plain = metadata is record.metadata
+        message = kind.message(record if plain else replace(record, metadata=metadata))
         if isinstance(record, Context):
             self._handed_out.remember(record, message.etag, message.metadata.ByteSize())
         return message
@@ -212,7 +229,7 @@ class MetadataNodes(MetadataSchemas):
             elif given.etag and given.etag != metadata_etag(record):
                 raise stale(kind, record, given.etag)
             else:
-                wanted = given
+                wanted = with_numbers(given, record)
             message = kind.message(record)
             masks.merge(message, wanted, request.update_mask, writable)
             kind.check(message, record.labels)

@@ -1,12 +1,13 @@
 """`google.protobuf.Struct` and plain dictionaries. Non-finite numbers pass, unlike in JSON."""
 
+import math
 from typing import Any, Final
 
 from tensordeck import protos
 from tensordeck.store.resources import Json
 
 _SPELLINGS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-"""How `protos.to_json` writes the numbers that JSON lacks, by their `repr`."""
+"""Protobuf's words for the numbers that JSON lacks, by their `repr`."""
 
 
 def to_json(struct: Any) -> Json:
@@ -25,12 +26,21 @@ def to_struct(value: Json) -> Any:
     return struct
 
 
+def spelled(value: Json) -> Json:
+    """A dictionary with texts for the numbers that JSON lacks; the same one if it has none.
+
+    The official client turns all that it reads into JSON, over gRPC too, and fails at a metric that
+    is not a number: it could not even list the experiment any more.
+    """
+    return _spelled(value) if _lacks_json(value) else value
+
+
 def respelled(value: Json, before: Json) -> Json:
-    """Numbers that a REST caller got as texts, for JSON has no form for them, as numbers again.
+    """The numbers that a caller got as texts, as numbers again.
 
     Args:
         value: What the caller sends back.
-        before: What it had read: only a text in the place of such a number is one.
+        before: What there was when it read: only a text in the place of such a number is one.
     """
     return {key: _respelled(item, before.get(key)) for key, item in value.items()}
 
@@ -43,6 +53,22 @@ def merged(before: Json, new: Json) -> Json:
         if isinstance(old, dict) and isinstance(value, dict):
             result[key] = {**old, **value}
     return result
+
+
+def _lacks_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(_lacks_json(item) for item in value.values())
+    return isinstance(value, list) and any(_lacks_json(item) for item in value)
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float):
+        return _SPELLINGS.get(repr(value), value)
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list) else value
 
 
 def _respelled(value: Any, before: Any) -> Any:

@@ -106,10 +106,10 @@ def _unknown_field(
     )
     if kind.kind == "contexts" and where == "filter":
         known += CONTEXT_LINKS
-    place = "" if position is None else f", character {position + 1},"
+    place = "" if position is None else f", character {position + 1}"
     return errors.InvalidArgument(
-        f"`{where}`{place} names a field that {kind.kind} can't be searched by: "
-        f"{shown('.'.join(path))}. There are: {', '.join(known)}."
+        f"`{where}`{place}: {kind.kind} can't be searched by {shown('.'.join(path))}, "
+        f"only by {', '.join(known)}."
     )
 
 
