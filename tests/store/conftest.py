@@ -1,6 +1,6 @@
 """The stores that every test of the contract runs against."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +10,33 @@ from tensordeck.store.catalog import SqlCatalog
 from tensordeck.store.contract import Catalog
 from tensordeck.store.database import Database, open_database
 from tensordeck.store.resources import Experiment, MetadataStore, Run, Tensorboard
+from tests.postgres_server import PostgresServer, open_postgres
 from tests.store.samples import PLACE
 
-BACKENDS: dict[str, Callable[[Path], Settings]] = {
-    "sqlite": lambda folder: Settings(data_dir=folder),
-}
-"""The settings of an empty store of each backend."""
+BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)]
+"""What a store may rest in; the tests of the contract run against each."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server."""
+    with open_postgres() as server:
+        yield server
 
 
 @pytest.fixture(params=BACKENDS)
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+def backend(request: pytest.FixtureRequest) -> str:
+    """What the store rests in."""
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings of an empty store."""
-    return BACKENDS[request.param](tmp_path / "data")
+    if backend == "sqlite":
+        return Settings(data_dir=tmp_path / "data")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return Settings(data_dir=tmp_path / "data", database_url=server.make_database())
 
 
 @pytest.fixture

@@ -71,10 +71,10 @@ class Place:
 
 @contextlib.contextmanager
 def open_place(
-    folder: Path, schedule: Schedule = NEVER, segment_points: int = 8
+    where: Path | Settings, schedule: Schedule = NEVER, segment_points: int = 8
 ) -> Iterator[Place]:
-    """Opens the store in a folder, with segments so small that a test fills many."""
-    database = open_database(Settings(data_dir=folder))
+    """Opens the store in a folder, or of some settings; a test fills many of its small segments."""
+    database = open_database(Settings(data_dir=where) if isinstance(where, Path) else where)
     points = SqlPoints(database, schedule=schedule, segment_points=segment_points)
     try:
         yield Place(SqlCatalog(database), points)

@@ -31,9 +31,16 @@ from tensordeck.store.resources import (
     Tensorboard,
     TrainingPipeline,
 )
+from tensordeck.store.sqlite_database import SqliteDatabase
 from tests.store.samples import PLACE, changed
 
 ATTEMPTS = 5000
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an empty embedded store: nothing here is PostgreSQL's."""
+    return Settings(data_dir=tmp_path / "data")
 
 
 def board(number: object, **fields: object) -> Tensorboard:
@@ -45,7 +52,7 @@ def test_a_new_database_is_what_all_migrations_make(
     database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     settings = dataclasses.replace(settings, data_dir=tmp_path)
-    migrated = Database(settings.data_dir / "tensordeck.db")
+    migrated = SqliteDatabase(settings.data_dir / "tensordeck.db")
     migrated.write(migrations.migrate)
 
     assert shape(migrated) == shape(database)
@@ -79,7 +86,7 @@ def shape(database: Database) -> dict[str, object]:
 
 def test_a_database_of_the_first_version_is_brought_up_to_date(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True)
-    old = Database(settings.data_dir / "tensordeck.db")
+    old = SqliteDatabase(settings.data_dir / "tensordeck.db")
     old.write(lambda connection: migrations.migrate(connection, "0001"))
     kept = SqlCatalog(old).create(board(1))
     old.close()

@@ -1,19 +1,19 @@
 """What the points of runs, experiments and instances come to."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tensordeck.settings import Settings
 from tensordeck.store.contract import NO_WALL_TIME, PointTotals
 from tensordeck.store.resources import Experiment, Run, Tensorboard, TimeSeries
 from tests.store.points_place import BOARD, EXPERIMENT, Key, Place, open_place
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with open_place(tmp_path) as place:
+def place(settings: Settings) -> Iterator[Place]:
+    with open_place(settings) as place:
         place.make_experiment()
         yield place
 

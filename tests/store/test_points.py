@@ -21,10 +21,10 @@ LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 
 
 @pytest.fixture(params=["unfolded", "folded", "folding all the time"])
-def place(request, tmp_path):
+def place(request, settings):
     """A store, at each stage that points go through."""
     schedule = EAGER if request.param == "folding all the time" else NEVER
-    with open_place(tmp_path, schedule) as opened:
+    with open_place(settings, schedule) as opened:
         opened.make_experiment()
         if request.param == "folded":
             append = opened.points.append

@@ -13,8 +13,10 @@ WRITER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from tensordeck.settings import Settings
 from tests.store.points_place import EAGER, open_place
-with open_place(Path(sys.argv[2]), EAGER) as place:
+where = Settings(data_dir=Path(sys.argv[2]), database_url=sys.argv[4])
+with open_place(where, EAGER) as place:
     key = tuple(json.loads(sys.argv[3]))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -65,11 +67,12 @@ with open_place(Path(sys.argv[2]), EAGER, 4096) as place:
 """
 
 
-def test_two_processes_fold_and_write_one_series(tmp_path):
-    with open_place(tmp_path, EAGER) as place:
+def test_two_processes_fold_and_write_one_series(settings):
+    with open_place(settings, EAGER) as place:
         place.make_experiment()
         key = place.make_run("r", 1)[0]
-        command = [sys.executable, "-c", WRITER, str(TREE), str(tmp_path), json.dumps(key)]
+        command = [sys.executable, "-c", WRITER, str(TREE), str(settings.data_dir)]
+        command += [json.dumps(key), settings.database_url]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:

@@ -1,6 +1,7 @@
-"""What the driver's errors mean to a caller.
+"""What the drivers' errors mean to a caller.
 
-SQLite's result codes: https://www.sqlite.org/rescode.html.
+SQLite's result codes: https://www.sqlite.org/rescode.html; PostgreSQL's:
+https://www.postgresql.org/docs/current/errcodes-appendix.html.
 """
 
 import contextlib
@@ -30,12 +31,20 @@ DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 AWAY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_INTERRUPT", "SQLITE_NOMEM")
 DENIED: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
 
+POSTGRESQL_AWAY: Final = ("08", "25P03", "25006", "40", "53300", "55P03", "57", "58030")
+POSTGRESQL_FULL: Final = ("53100", "53200", "53400")
+POSTGRESQL_DAMAGED: Final = ("XX001", "XX002")
+POSTGRESQL_GONE: Final = "23503"  # a foreign key that points nowhere
+POSTGRESQL_VALUE: Final = ("22", "54")
+
 
 def refused(error: BaseException) -> errors.TensordeckError | None:
     """Turns an error of SQLAlchemy or its driver into one of ours; None for any other error."""
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return errors.Unavailable("Too many requests read the database at once; try again.")
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if cause is not None and hasattr(cause, "sqlstate"):
+        return _refused_by_postgresql(cause.sqlstate, cause)
     if not isinstance(cause, sqlite3.Error):
         if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
             return errors.Internal(f"The database layer failed ({type(error).__name__}).")
@@ -62,10 +71,33 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
     return errors.Internal(f"The database refused a statement ({name or type(cause).__name__}).")
 
 
+def _refused_by_postgresql(state: str | None, cause: object) -> errors.TensordeckError:
+    """The error of an SQLSTATE; a connection that broke, or was never made, has none."""
+    if state is None or state.startswith(POSTGRESQL_AWAY):
+        reason = str(cause).strip().partition("\n")[0]
+        return errors.Unavailable(f"The database did not answer ({reason}); try again.")
+    if state.startswith(POSTGRESQL_FULL):
+        return errors.ResourceExhausted(
+            "The disk that holds the database is full; nothing of this request was written. "
+            "Free some space and try again."
+        )
+    if state.startswith(POSTGRESQL_DAMAGED):
+        return errors.Internal(f"The database is damaged ({cause}). Restore a backup.")
+    if state == POSTGRESQL_GONE:
+        return errors.NotFound(
+            "What this request writes to was deleted meanwhile; nothing was written."
+        )
+    if state.startswith(POSTGRESQL_VALUE):
+        return errors.InvalidArgument("A value of this request can't be stored.")
+    return errors.Internal(f"The database refused a statement ({state}).")
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Lets no error of the driver out as such."""
     try:
         yield
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
-        raise refused(error) or error from error
+    except Exception as error:
+        if (ours := refused(error)) is None:
+            raise
+        raise ours from error

@@ -30,8 +30,10 @@ def dumps(value: Any) -> str:
     return text
 
 
-def loads(text: str) -> Any:
-    """Reads what `dumps` wrote."""
+def loads(text: str | bytes) -> Any:
+    """Reads what `dumps` wrote; psycopg hands bytes over."""
+    if isinstance(text, bytes):
+        text = text.decode()
     value = json.loads(text)
     return _unmarked(value) if KEY in text or ESCAPE in text else value
 

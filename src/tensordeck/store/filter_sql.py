@@ -10,13 +10,25 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, false, func, literal, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    cast,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from tensordeck import errors
 from tensordeck.filters import All, Any_, Comparison, Filter, Function, Not
 from tensordeck.names import shown
 from tensordeck.store import schema
-from tensordeck.store.document_sql import BOOLEANS, NUMBERS, has_member
+from tensordeck.store.document_sql import BOOLEANS, NUMBERS, Member, has_member
 from tensordeck.store.fields import CONTEXT_LINKS, Field, field_of
 from tensordeck.store.resources import Resource
 
@@ -181,9 +193,7 @@ def _document(field: Field, op: str, value: str, comparison: Comparison) -> Colu
         if op != ":":
             raise _bad(comparison.position, f"name a key: {comparison.path[0]}.KEY")
         return (
-            field.column != literal({}, field.column.type)
-            if value == "*"
-            else has_member(field.column, (value,))
+            cast(field.column, Text) != "{}" if value == "*" else has_member(field.column, (value,))
         )
     if op == ":" and value == "*":
         return has_member(field.column, keys)
@@ -193,18 +203,18 @@ def _document(field: Field, op: str, value: str, comparison: Comparison) -> Colu
     if wanted == "bool_value" and (value.lower() not in BOOLEANS or op in ORDERINGS):
         raise _bad(comparison.position, "compare it with =true or =false")
 
-    def test(atom: ColumnElement[Any], kind: ColumnElement[str]) -> ColumnElement[bool]:
+    def test(member: Member) -> ColumnElement[bool]:
         ways: list[ColumnElement[bool]] = []
         if wanted in {"", "string_value"}:
             if op in ORDERINGS:
-                same = ORDERINGS[op](atom, value)
+                same = ORDERINGS[op](member.text, value)
             else:
-                same = _equals(atom, value, wildcard=comparison.wildcard)
-            ways.append(and_(kind == "text", same))
+                same = _equals(member.text, value, wildcard=comparison.wildcard)
+            ways.append(and_(member.kind == "text", same))
         if wanted in {"", "number_value"} and number is not None:
-            ways.append(and_(kind.in_(NUMBERS), _ordered(atom, op, number)))
+            ways.append(and_(member.kind.in_(NUMBERS), _ordered(member.number, op, number)))
         if wanted in {"", "bool_value"} and value.lower() in BOOLEANS and op not in ORDERINGS:
-            ways.append(kind == value.lower())
+            ways.append(member.kind == value.lower())
         return or_(false(), *ways)
 
     return has_member(field.column, keys, test)

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from tensordeck import errors
 from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.database import Database
@@ -77,8 +78,8 @@ class Folding:
         if outcome is None:
             return 0
         try:
-            return self._database.write(lambda connection: _apply(connection, outcome))
-        except _Overtaken:
+            return self._database.write(lambda connection: _apply(connection, outcome), [run_pk])
+        except (_Overtaken, errors.NotFound):  # or a series was deleted meanwhile
             return 0
 
     def _prepare(self, connection: Connection, run_pk: int) -> _Outcome | None:

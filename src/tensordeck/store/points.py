@@ -85,7 +85,7 @@ class SqlPoints(Points):
             return
         rows = [(run_pk, encode_row(scalars.get(run_pk, []))) for run_pk in runs]
         self._folder.wait_for_room()
-        self._database.write(lambda connection: _append(connection, rows, payloads))
+        self._database.write(lambda connection: _append(connection, rows, payloads), runs.keys())
         self._folder.written(sum(len(payload) for _, payload in rows))
 
     def submit_scalars(
@@ -95,7 +95,8 @@ class SqlPoints(Points):
         rows = [[(run.run_pk, _encode(run)) for run in request] for request in requests]
         self._folder.wait_for_room()
         self._folder.written(sum(len(payload) for request in rows for _, payload in request))
-        return self._database.submit(lambda connection: _append_all(connection, rows))
+        runs = {run_pk for request in rows for run_pk, _ in request}
+        return self._database.submit(lambda connection: _append_all(connection, rows), runs)
 
     def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         """See `Points.read_scalars`."""

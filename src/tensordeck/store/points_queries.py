@@ -72,7 +72,13 @@ _INSERT_SEGMENT: Final = text(
     "VALUES (:series_pk, :first_step, :last_step, :point_count, :run_pk, :data)"
 )
 _INSERT_JOURNAL_ROW: Final = "INSERT INTO journal (run_pk, payload) VALUES (?, ?)"
-_INSERT_JOURNAL: Final = f"{_INSERT_JOURNAL_ROW} RETURNING seq"
+_INSERT_JOURNAL: Final = text(
+    "INSERT INTO journal (run_pk, payload) VALUES (:run_pk, :payload) RETURNING seq"
+)
+_INSERT_JOURNAL_ARRAYS: Final = (
+    "INSERT INTO journal (run_pk, payload) SELECT run_pk, payload "
+    "FROM unnest(%b::bigint[], %b::bytea[]) WITH ORDINALITY AS r (run_pk, payload, n) ORDER BY n"
+)
 
 
 def _nan(value: float | None) -> float:
@@ -87,9 +93,13 @@ def null(value: float) -> float | None:
 def _driver(connection: Connection) -> Any:
     """The driver's own connection, for the two statements of an append.
 
-    SQLAlchemy's part of their cost is larger than the database's. The parameter style is SQLite's.
+    SQLAlchemy's part of their cost is larger than the database's.
     """
     return connection.connection.driver_connection
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
 
 
 def key_lists(keys: Iterable[int]) -> Iterator[str]:
@@ -152,13 +162,17 @@ def pending_runs(connection: Connection) -> list[Pending]:
 
 def insert_journal(connection: Connection, run_pk: int, payload: bytes) -> int:
     """Appends a journal row; returns its `seq`."""
-    row = _driver(connection).execute(_INSERT_JOURNAL, (run_pk, payload)).fetchone()
-    return int(row[0])
+    values = {"run_pk": run_pk, "payload": payload}
+    return int(connection.execute(_INSERT_JOURNAL, values).scalar_one())
 
 
 def insert_journal_rows(connection: Connection, rows: Sequence[tuple[int, bytes]]) -> None:
     """Appends several journal rows: (run_pk, payload)."""
-    _driver(connection).executemany(_INSERT_JOURNAL_ROW, rows)
+    if not _is_postgresql(connection):
+        _driver(connection).executemany(_INSERT_JOURNAL_ROW, rows)
+    elif rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        _driver(connection).execute(_INSERT_JOURNAL_ARRAYS, columns)
 
 
 def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
@@ -169,9 +183,11 @@ def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
 
 
 def existing_runs(connection: Connection, run_pks: Iterable[int]) -> set[int]:
-    """Returns those of the runs that exist."""
+    """Returns those of the runs that exist, and will until the transaction's end."""
     execute = _driver(connection).execute
     statement = "SELECT pk FROM runs WHERE pk IN ({})"
+    if _is_postgresql(connection):
+        statement += " ORDER BY pk FOR KEY SHARE"
     return {
         pk for keys in key_lists(run_pks) for (pk,) in execute(statement.format(keys)).fetchall()
     }

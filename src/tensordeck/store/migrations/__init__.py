@@ -40,7 +40,7 @@ def bring_up_to_date(database: Database) -> None:
         return
     if stored > newest:
         raise errors.FailedPrecondition(
-            f"{database.path} was written by a newer version of Tensordeck (schema {stored}; this "
+            f"{database.where} was written by a newer version of Tensordeck (schema {stored}; this "
             f"version knows {newest}). Install that version again, or restore an older backup."
         )
 
