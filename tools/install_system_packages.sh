@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what the heavy tests use besides Python packages, where it is missing and apt is there
-# (root or sudo): Chromium, and libfaketime for a server whose clock jumps.
+# (root or sudo): Chromium, PostgreSQL, and libfaketime for a server whose clock jumps.
 set -eu
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="chromium"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 [ -n "$missing" ] || exit 0
 sudo=""

@@ -25,7 +25,7 @@ GROUP_LIMIT: Final = 64
 """At most this many requests are decoded together."""
 
 GROUPS_UNDER_WAY: Final = 2
-"""So many groups are decoded or committed at once: one waits for the disk, one for the processor."""
+"""So many groups are decoded or committed at once: one waits for the disk, one for a core."""
 
 GATHER_SECONDS: Final = 0.0005
 """How long to look away before it is seen whether more requests have come."""

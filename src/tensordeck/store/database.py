@@ -112,8 +112,13 @@ def closing() -> errors.Unavailable:
 def _opened(settings: Settings) -> Database:
     url = settings.database_url
     if url.startswith(POSTGRESQL):
-        from tensordeck.store.postgres_database import PostgresDatabase  # noqa: PLC0415 -- an extra
-
+        try:
+            from tensordeck.store.postgres_database import PostgresDatabase  # noqa: PLC0415 -- extra
+        except ModuleNotFoundError as error:
+            raise errors.FailedPrecondition(
+                "database-url: PostgreSQL needs one more package; install it with "
+                "pip install 'tensordeck[postgresql]'."
+            ) from error
         return PostgresDatabase(url)
     if url and not url.startswith("sqlite:///"):
         scheme = url.partition(":")[0]
