@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     TableValuedAlias,
     case,
+    cast,
     exists,
     func,
     literal,
@@ -28,8 +29,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
-__all__ = ["BOOLEANS", "NUMBERS", "Member", "has_member", "member_order"]
+__all__ = [
+    "BOOLEANS",
+    "NUMBERS",
+    "Member",
+    "elements",
+    "has_member",
+    "member_order",
+    "members",
+    "parsed",
+]
 
 NUMBERS: Final = ("integer", "real")
 BOOLEANS: Final = ("true", "false")
@@ -43,11 +55,13 @@ class Member:
         kind: `text`, `integer`, `real`, `true`, `false`, `null`, `array` or `object`.
         text: Its value, if it is a text; in order of code points.
         number: Its value, if it is a number; 1 and 0 for true and false.
+        document: Its value, if it is an object; else an empty one.
     """
 
     kind: ColumnElement[str]
     text: ColumnElement[str]
     number: ColumnElement[float]
+    document: ColumnElement[Any]
 
 
 def has_member(
@@ -92,18 +106,93 @@ def _levels(
     conditions: list[ColumnElement[bool]] = []
     document: Any = column
     for depth, key in enumerate(keys):
-        member = func.json_each(document).table_valued("key", "value", name=f"member_{depth}")
+        member = _each(document, f"member_{depth}")
         levels = member if levels is None else levels.join(member, true())
         conditions.append(member.c.key == key)
         document = _Part("object", member, String())
     if levels is None or member is None:
         raise ValueError("A member has a key.")
-    found = Member(
-        _Part("kind", member, String()),
-        _Part("text", member, String()),
-        _Part("number", member, Float()),
+    return levels, _member(member), conditions
+
+
+def members(document: ColumnElement[Any], name: str) -> tuple[TableValuedAlias, Member]:
+    """The members of a document, to join with.
+
+    Args:
+        document: A JSON column, or another member's `document`.
+        name: What the rows are called in the query.
+
+    Returns:
+        Rows with a `key`, and what the rest of a row is.
+    """
+    rows = _each(document, name)
+    return rows, _member(rows)
+
+
+def parsed(document: str) -> ColumnElement[Any]:
+    """A document that is no column, as one."""
+    return _Parsed(literal(document, String))
+
+
+def elements(values: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """The elements of a JSON list, for `IN (SELECT ...)`, which takes lists of any length.
+
+    Args:
+        values: The list, as JSON.
+        kind: What the elements are: texts, or numbers.
+    """
+    rows = _Elements(parsed(values)).table_valued("value", name="elements")
+    return cast(rows.c.value, kind)
+
+
+def _each(document: ColumnElement[Any], name: str) -> TableValuedAlias:
+    return func.json_each(document).table_valued("key", "value", name=name)
+
+
+def _member(rows: TableValuedAlias) -> Member:
+    return Member(
+        kind=_Part("kind", rows, String()),
+        text=_Part("text", rows, String()),
+        number=_Part("number", rows, Float()),
+        document=_Part("object", rows, String()),
     )
-    return levels, found, conditions
+
+
+class _Parsed(ColumnElement[Any]):
+    """A text taken for a document."""
+
+    inherit_cache = False  # made anew for each query, as the others here
+
+    def __init__(self, document: ColumnElement[Any]) -> None:
+        self.document = document
+        self.type = String()
+
+
+@compiles(_Parsed, "sqlite")
+def _parsed_in_sqlite(parsed: _Parsed, compiler: SQLCompiler, **options: Any) -> str:
+    return str(compiler.process(parsed.document, **options))
+
+
+@compiles(_Parsed, "postgresql")
+def _parsed_in_postgresql(parsed: _Parsed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(parsed.document, **options)} AS json)"
+
+
+class _Elements(FunctionElement[Any]):
+    """The rows of a list's elements."""
+
+    name = "elements"
+    inherit_cache = False
+
+
+@compiles(_Elements, "sqlite")
+def _elements_in_sqlite(call: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(call.clauses, **options)})"
+
+
+@compiles(_Elements, "postgresql")
+def _elements_in_postgresql(call: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text({compiler.process(call.clauses, **options)})"
 
 
 class _Part(ColumnElement[Any]):

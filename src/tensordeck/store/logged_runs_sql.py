@@ -4,8 +4,7 @@ A TensorBoard experiment and the metadata context of the same id in its project 
 together. A context below that one belongs to the run that its artifact names: by that only, so that
 nobody reads parameters by giving an experiment of their own the name of another's.
 
-Parameters are members of JSON documents. As in `store.document_sql` they are found by comparing
-keys as values, and the spelling of `json_each` is SQLite's.
+Parameters are members of JSON documents, which `store.document_sql` spells for each database.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,10 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Connection,
     FromClause,
-    Integer,
     Text,
     and_,
     bindparam,
@@ -26,6 +25,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     or_,
     select,
 )
@@ -33,12 +33,20 @@ from sqlalchemy import (
 from tensordeck.names import ResourceName
 from tensordeck.store import documents, schema
 from tensordeck.store.batches import batches
-from tensordeck.store.document_sql import BOOLEANS, NUMBERS
+from tensordeck.store.document_sql import (
+    BOOLEANS,
+    NUMBERS,
+    Member,
+    elements,
+    members,
+    parsed,
+)
 from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.resources import Json
 
 __all__ = ["logged_runs", "logged_stamps", "ranked_runs"]
 
+_ATOMS: Final = (*NUMBERS, *BOOLEANS, "text")
 _RUN_ARTIFACT: Final = "google.VertexTensorboardRun"
 _CHILDREN: Final = schema.LINKS["child", "contexts", "contexts"]
 _MEMBERS: Final = schema.LINKS["member", "contexts", "artifacts"]
@@ -107,19 +115,16 @@ def ranked_runs(
     source = source.outerjoin(linked, linked.c.run_pk == schema.runs.c.pk)
     source = source.outerjoin(schema.contexts, schema.contexts.c.pk == linked.c.context_pk)
     source = source.outerjoin(others, others.c.run_pk == schema.runs.c.pk)
+    logged, of_context = members(schema.contexts.c.metadata, "logged")
+    source = source.outerjoin(logged, logged.c.key == "_params")
     values: dict[str, _Value] = {}
     for at, name in enumerate(named):
-        logged = func.json_each(schema.contexts.c.metadata, "$._params").table_valued(
-            "key", "type", "atom", name=f"logged_{at}"
-        )
-        other = func.json_each(others.c.params).table_valued(
-            "key", "type", "atom", name=f"given_{at}"
-        )
-        source = source.outerjoin(logged, logged.c.key == name)
+        own, own_member = members(of_context.document, f"logged_{at}")
+        other, other_member = members(others.c.params, f"given_{at}")
+        source = source.outerjoin(own, own.c.key == name)
         source = source.outerjoin(other, other.c.key == name)
         values[name] = _Value(
-            case((logged.c.atom.is_not(None), logged.c.type), else_=other.c.type),
-            func.coalesce(logged.c.atom, other.c.atom),
+            own.c.key.is_not(None) & own_member.kind.in_(_ATOMS), own_member, other_member
         )
     ranks = [
         func.dense_rank().over(order_by=values[one.name].order(one)).label(f"rank_{at}")
@@ -137,16 +142,20 @@ def ranked_runs(
 
 
 class _Value:
-    """A parameter's value in a query: SQLite's type of it, and the value itself.
+    """A parameter's value in a query.
 
     Args:
-        kind: The type; NULL where there is none.
-        atom: The value; NULL where there is none, and for lists and objects (NaN is one).
+        logged: Whether the client's value counts; if not, the other one does.
+        own: What the client logged; NULL where nothing is, and no value in lists and objects (NaN
+            is one).
+        other: What the caller knows.
     """
 
-    def __init__(self, kind: ColumnElement[Any], atom: ColumnElement[Any]) -> None:
-        self._atom = atom
-        self._missing = atom.is_(None)
+    def __init__(self, logged: ColumnElement[bool], own: Member, other: Member) -> None:
+        kind = case((logged, own.kind), else_=other.kind)
+        self._number = case((logged, own.number), else_=other.number)
+        self._text = case((logged, own.text), else_=other.text)
+        self._missing = not_(func.coalesce(kind.in_(_ATOMS), false()))
         self._is_number = kind.in_(NUMBERS)
         self._is_flag = kind.in_(BOOLEANS)
         self._is_text = kind == "text"
@@ -156,17 +165,17 @@ class _Value:
         conditions = []
         if wanted.interval is not None:
             low, high = wanted.interval
-            conditions.append(and_(self._is_number, self._atom >= low, self._atom <= high))
+            conditions.append(and_(self._is_number, self._number >= low, self._number <= high))
         if wanted.values is not None:
             flags = [int(one) for one in wanted.values if isinstance(one, bool)]
             texts = [one for one in wanted.values if isinstance(one, str)]
             numbers = [one for one in wanted.values if not isinstance(one, bool | str)]
             one_of = [
-                and_(is_kind, self._atom.in_(select(_elements(listed))))
-                for is_kind, listed in (
-                    (self._is_flag, flags),
-                    (self._is_text, texts),
-                    (self._is_number, numbers),
+                and_(is_kind, value.in_(select(elements(documents.dumps(listed), value.type))))
+                for is_kind, value, listed in (
+                    (self._is_flag, self._number, flags),
+                    (self._is_text, self._text, texts),
+                    (self._is_number, self._number, numbers),
                 )
                 if listed
             ]
@@ -180,8 +189,8 @@ class _Value:
         """The sort keys that an order stands for."""
         keys: list[ColumnElement[Any]] = [
             case((self._is_text, 1), else_=0),
-            case((self._is_text, None), else_=self._atom),
-            case((self._is_text, self._atom), else_=None),
+            case((self._is_text, None), else_=self._number),
+            case((self._is_text, self._text), else_=None),
         ]
         if wanted.descending:
             keys = [key.desc() for key in keys]
@@ -216,16 +225,9 @@ def _linked(experiments: Sequence[str]) -> CTE:
 def _given(values: Mapping[int, Mapping[str, Scalar]]) -> CTE:
     """(run_pk, params) of what the caller knows; materialized, or each run would parse it all."""
     document = documents.dumps({str(pk): dict(params) for pk, params in values.items()})
-    members = func.json_each(document).table_valued("key", "value", name="members")
-    columns = select(cast(members.c.key, Integer).label("run_pk"), members.c.value.label("params"))
+    runs, params = members(parsed(document), "runs_given")
+    columns = select(cast(runs.c.key, BigInteger).label("run_pk"), params.document.label("params"))
     return columns.cte("given").prefix_with("MATERIALIZED")
-
-
-def _elements(values: Sequence[Scalar]) -> ColumnElement[Any]:
-    """The elements of a list, which may be longer than a statement takes parameters."""
-    elements = func.json_each(documents.dumps(list(values))).table_valued("value")
-    value: ColumnElement[Any] = elements.c.value
-    return value
 
 
 def _document(text: str) -> Json:
