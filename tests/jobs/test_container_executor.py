@@ -65,7 +65,7 @@ class Host:
         info = {"NCPU": 2, "MemTotal": 8 * GIB, "SecurityOptions": ["name=seccomp"]}
         (self.root / "info.json").write_text(json.dumps(info))
         self.folder = folder
-        self.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.1)
+        self.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.2)
         self.handles: list[Handle] = []
 
     def launch(self, *replicas: Replica, **more: Any) -> Launch:
@@ -354,7 +354,7 @@ def test_another_server_goes_on_where_the_first_one_stopped(host):
     handle = host.start(launch)
     eventually(lambda: host.lines() == ["before"])
 
-    host.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.1)
+    host.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.2)
     assert host.executor.start(launch) == handle
     assert host.status(handle).phase is Phase.RUNNING
     flag.touch()
@@ -397,7 +397,7 @@ def test_a_cancellation_while_the_engine_is_away_is_not_forgotten(host):
 
 
 def test_an_engine_that_stays_away_costs_the_job(host):
-    host.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.1, patience_seconds=0.3)
+    host.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.2, patience_seconds=0.3)
     handle = host.start(host.launch(replica("exec sleep 60")))
     eventually(lambda: host.status(handle).phase is Phase.RUNNING)
 

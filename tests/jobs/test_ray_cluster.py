@@ -21,7 +21,7 @@ import pytest
 from tensordeck.errors import Unavailable
 from tensordeck.jobs.cluster import Cluster
 from tensordeck.jobs.executor import Launch, Phase, Replica, ReplicaStatus
-from tensordeck.jobs.job_log import Severity, read
+from tensordeck.jobs.job_log import SERVICE, Severity, read
 from tensordeck.jobs.machine_types import machine
 from tensordeck.jobs.ray.executor import RayExecutor
 from tests.conftest import make_server
@@ -184,6 +184,12 @@ def ended(executor: RayExecutor, handle: dict[str, Any]) -> list[ReplicaStatus]:
     return executor.poll(handle)
 
 
+def printed(folder: Path) -> list[tuple[Severity, str]]:
+    """What replicas have printed, without what the service itself has to say."""
+    lines = read(folder / "logs").lines
+    return [(line.severity, line.text) for line in lines if line.replica != SERVICE]
+
+
 # Through a server
 
 
@@ -237,8 +243,7 @@ def test_a_program_that_fails_is_told_with_its_exit_code(ray, tmp_path):
 
     (status,) = ended(executor, handle)
     assert (status.phase, status.exit_code) == (Phase.FAILED, 7)
-    lines = [(line.severity, line.text) for line in read(tmp_path / "logs").lines]
-    assert lines == [(Severity.INFO, "going"), (Severity.ERROR, "wrong")]
+    assert printed(tmp_path) == [(Severity.INFO, "going"), (Severity.ERROR, "wrong")]
 
 
 def test_another_server_takes_up_what_runs_and_ends_it(ray, tmp_path):
@@ -246,7 +251,7 @@ def test_another_server_takes_up_what_runs_and_ends_it(ray, tmp_path):
     asked = launch(tmp_path, script)
     first = RayExecutor(ray.address, grace_seconds=2)
     handle = first.start(asked)
-    eventually(lambda: [line.text for line in read(tmp_path / "logs").lines] == ["started"])
+    eventually(lambda: printed(tmp_path) == [(Severity.INFO, "started")])
 
     second = RayExecutor(ray.address, grace_seconds=2)
     assert second.start(asked) == handle
@@ -255,7 +260,7 @@ def test_another_server_takes_up_what_runs_and_ends_it(ray, tmp_path):
 
     (status,) = ended(second, handle)
     assert status.phase is Phase.CANCELLED
-    assert len(read(tmp_path / "logs").lines) == 1
+    assert printed(tmp_path) == [(Severity.INFO, "started")]
     left = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "63"]]
     assert left == []
 
@@ -286,7 +291,7 @@ def test_what_waits_for_room_can_be_cancelled(ray, tmp_path):
     executor.cancel(holding)
     assert ended(executor, holding)[0].phase is Phase.CANCELLED
 
-    assert read(second / "logs").lines == []
+    assert printed(second) == []
 
 
 def test_replicas_get_addresses_that_they_can_listen_on(ray, tmp_path):
@@ -311,7 +316,7 @@ def test_replicas_get_addresses_that_they_can_listen_on(ray, tmp_path):
     )
 
     assert [s.phase for s in ended(executor, handle)] == [Phase.SUCCEEDED] * 2
-    one, other = [line.text for line in read(tmp_path / "logs").lines]
+    (_, one), (_, other) = printed(tmp_path)
     assert one == other != cluster.master
 
 

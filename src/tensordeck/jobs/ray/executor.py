@@ -81,7 +81,12 @@ class RayExecutor(EngineExecutor):
         """See `EngineExecutor`."""
         ship(launch.folder)
 
-    def in_engine(self, launch: Launch, replica: Replica, record: AttemptRecord) -> EngineReplica:
+    def in_engine(
+        self,
+        launch: Launch,
+        replica: Replica,
+        record: AttemptRecord,  # noqa: ARG002 -- the launcher looks into it, on its node
+    ) -> EngineReplica:
         """See `EngineExecutor`."""
         return RayReplica(
             self._cluster,
@@ -89,7 +94,6 @@ class RayExecutor(EngineExecutor):
             launcher_in(launch.folder),
             launch,
             replica,
-            record,
             autoscaling=self._autoscaling,
             grace_seconds=self._grace_seconds,
         )

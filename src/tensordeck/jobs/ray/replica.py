@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from tensordeck.jobs import job_log
 from tensordeck.jobs.engine.reconciler import ended
-from tensordeck.jobs.engine.record import AttemptRecord
 from tensordeck.jobs.engine.replica import EngineReplica, Sight, exit_code_of
 from tensordeck.jobs.executor import Launch, Phase, Replica
 from tensordeck.jobs.job_log import LogWriter, Severity
@@ -43,7 +42,6 @@ class RayReplica(EngineReplica):
         launcher: Path,
         launch: Launch,
         replica: Replica,
-        record: AttemptRecord,
         *,
         autoscaling: bool,
         grace_seconds: float,
@@ -56,7 +54,6 @@ class RayReplica(EngineReplica):
             launcher: What `ship` makes.
             launch: The attempt.
             replica: One of its replicas.
-            record: The attempt's record.
             autoscaling: Whether the cluster gets the nodes that are asked for.
             grace_seconds: Between SIGTERM and SIGKILL.
         """
@@ -65,7 +62,6 @@ class RayReplica(EngineReplica):
         self._launcher = launcher
         self._launch = launch
         self._replica = replica
-        self._record = record
         self._autoscaling = autoscaling
         self._grace_seconds = grace_seconds
         self._id = submission_id(launch.job_id, launch.attempt, replica.name)
