@@ -4,7 +4,7 @@ The official client makes both: for an experiment `E` of an instance a context `
 instance, for its run `R` a context `E-R` and an artifact `E-R-tb-run` that names the run. It
 follows these names without asking whether the resource still exists: what was deleted on one side
 only comes back empty, or breaks every later listing (googleapis/python-aiplatform issue 2299). So
-here one face follows the other (docs/adr/0008).
+here one face follows the other (docs/adr/0009).
 """
 
 import contextlib
