@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,62 @@ def test_two_processes_at_once_on_one_run_lose_nothing(server, transports):
     assert after["metrics"] == {f"{name}-last": count - 1 for name in "ab"}
     curve = [1 / (number + 1) for number in range(count)]
     assert after["curves"] == {f"{name}-loss": curve for name in "ab"}
+
+
+def rest(server: Any, verb: str, path: str, body: object = None) -> Any:
+    request = urllib.request.Request(
+        f"{server.url}/{path}",
+        method=verb,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            "authorization": f"Bearer {server.token}",
+            "content-type": "application/json",
+        },
+    )
+    with urllib.request.urlopen(request) as reply:
+        return json.load(reply)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transports", [("grpc",), ("rest",), ("grpc", "rest")])
+def test_twenty_processes_on_one_run_lose_nothing(server, transports):
+    writers, count = 20, 10
+    store = f"projects/e-{uuid.uuid4().hex[:8]}/locations/us-central1/metadataStores/default"
+    context = {"displayName": "run", "metadata": {"_params": {"common": 1}, "_state": "RUNNING"}}
+    name = rest(server, "POST", f"v1/{store}/contexts?contextId=exp-run", context)["name"]
+    token = server.token
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, str(Path(__file__).parent / "run_writer.py")),
+                *(transports[number % len(transports)], f"127.0.0.1:{server.port}", name),
+                *(str(number), str(count)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(writers)
+    ]
+    try:
+        for process in processes:
+            process.stdin.write(f"{token}\n")
+            process.stdin.flush()
+        for process in processes:
+            assert process.stdout.readline() == "READY\n", process.stderr.read()
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            _, errors = process.communicate(timeout=200)
+            assert process.returncode == 0, errors[-4000:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    params = rest(server, "GET", f"v1/{name}")["metadata"]["_params"]
+    expected = {
+        f"{writer}-{number}": number for writer in range(writers) for number in range(count)
+    }
+    assert params == {"common": 1, **expected}
