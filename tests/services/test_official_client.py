@@ -71,3 +71,30 @@ def test_training(idle_server, transport):
         "left": ["1"],
         "models_at_the_end": 0,
     }
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_metadata_service_in_both_versions(server, transport):
+    result = run_script(server, "metadata", transport)
+    assert result["v1"] == result["v1beta1"]
+    assert result["v1"] == {
+        "stores": ["default", "mine"],
+        "store": "d",
+        "schema": True,
+        "schemas": 1,
+        "misfit": True,
+        "parents": True,
+        "orphan": [],
+        "graphs": [[2, 1, 2], [2, 1, 2], [2, 1, 2]],
+        "one_hop": 1,
+        "event": [{"role": "train"}, True],
+        "updated": ["n", "n", "n"],
+        "kept": "gs://b/data",
+        "listed": [True],
+        "executions": ["n"],
+        "contexts": ["n", "below"],
+        "dry": [1, True],
+        "purged": [2, 1, 2],
+        "deleted": True,
+        "stores_left": ["default"],
+    }
