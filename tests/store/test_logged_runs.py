@@ -3,11 +3,14 @@
 import math
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tensordeck.store.contract import Catalog
 from tensordeck.store.logged_runs import ParameterFilter, ParameterOrder
 from tensordeck.store.resources import Artifact, Context, Experiment, MetadataStore, Run
 from tests.store.samples import PLACE, changed
+from tests.strategies import texts
 
 STORE = f"{PLACE}/metadataStores/default"
 ABOVE = f"{STORE}/contexts/e"
@@ -234,3 +237,57 @@ def test_runs_of_several_experiments_are_ranked_together(
         order=[ParameterOrder("lr")],
     )
     assert found == {runs["r0"].pk: (1,), run.pk: (2,), runs["r1"].pk: (3,)}
+
+
+SCALARS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 1.0, 2.0]),
+    st.booleans(),
+    texts,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(values=st.lists(st.none() | SCALARS, min_size=5, max_size=5), order=st.data())
+def test_any_values_are_ranked_as_by_a_sort(
+    catalog: Catalog,
+    experiment: Experiment,
+    runs: dict[str, Run],
+    values: list[float | str | bool | None],
+    order: st.DataObject,
+) -> None:
+    """Numbers by size, truth values as 0 and 1, then texts by code point."""
+    key = order.draw(texts, "name")
+    wanted = ParameterOrder(key, order.draw(st.booleans()), order.draw(st.booleans()))
+    by_pk = {run.pk: value for run, value in zip(runs.values(), values, strict=True)}
+    found = catalog.ranked_runs(
+        [experiment.name],
+        given={pk: {key: value} for pk, value in by_pk.items() if value is not None},
+        filters=[],
+        order=[wanted],
+    )
+    present = {
+        pk: (isinstance(value, str), value) for pk, value in by_pk.items() if value is not None
+    }
+    ranks = {one: at for at, one in enumerate(sorted(set(present.values())))}
+    if wanted.descending:
+        ranks = {one: len(ranks) - at for one, at in ranks.items()}
+    missing = -1 if wanted.missing_first else len(ranks) + 1
+    expected = {pk: ranks[present[pk]] if pk in present else missing for pk in by_pk}
+    levels = sorted(set(expected.values()))
+    assert found == {pk: (levels.index(rank) + 1,) for pk, rank in expected.items()}
+    for value in set(present.values()):
+        chosen = catalog.ranked_runs(
+            [experiment.name],
+            given={pk: {key: one} for pk, one in by_pk.items() if one is not None},
+            filters=[ParameterFilter(key, values=(value[1],), missing=False)],
+            order=[],
+        )
+        assert set(chosen) == {
+            pk for pk, one in present.items() if one == value and is_same_type(by_pk[pk], value[1])
+        }
+
+
+def is_same_type(left: object, right: object) -> bool:
+    """Whether two values would be one in a list: True is not 1 there."""
+    return isinstance(left, bool) == isinstance(right, bool)
