@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from tensordeck.store.contract import ScalarColumns, SeriesPoints
-from tensordeck.store.resources import Experiment, Run, TimeSeries
+from tensordeck.store.resources import (
+    Artifact,
+    Context,
+    Experiment,
+    MetadataStore,
+    Run,
+    TimeSeries,
+)
 from tests.console.console_house import INSTANCE, PLACE, House
 from tests.console.page_text import rows, text_of
 
@@ -49,6 +56,31 @@ def test_experiments_are_listed_with_runs_and_boards(house: House):
     assert [row[1:3] for row in rows(page)] == [["Churn churn owner: ana", "2"]]
     assert f'href="/experiment/{BOARD}churn/"' in page
     assert f'href="/{experiment.name}"' in page
+
+
+def test_a_run_says_how_it_ended_where_it_was_tracked(house: House):
+    house.instance()
+    experiment = house.experiment("churn")
+    for run_id in ("tracked", "elsewhere", "plain"):
+        house.run(experiment, run_id)
+    metadata_store = f"{PLACE}/metadataStores/default"
+    house.store.catalog.create(MetadataStore(name=metadata_store))
+    for run_id, instance in (("tracked", INSTANCE), ("elsewhere", f"{PLACE}/tensorboards/43")):
+        house.store.catalog.create_many(
+            [
+                Context(
+                    name=f"{metadata_store}/contexts/churn-{run_id}", metadata={"_state": "FAILED"}
+                ),
+                Artifact(
+                    name=f"{metadata_store}/artifacts/churn-{run_id}-tb-run",
+                    metadata={"resourceName": f"{instance}/experiments/churn/runs/{run_id}"},
+                ),
+            ]
+        )
+
+    listed = [row[0] for row in rows(house.owner.get(f"/{experiment.name}").text)]
+
+    assert listed == ["plain", "elsewhere", "tracked failed"]
 
 
 def test_an_instance_without_experiments_teaches_how_to_log_with_its_own_name(house: House):

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
 from tensordeck.board.address import path_of
 from tensordeck.filters import Any_, Comparison, Filter
 from tensordeck.names import ResourceName, board_id
+from tensordeck.services.paired_contexts import run_states
 from tensordeck.store.contract import PointTotals, Store
 from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard, TimeSeries
 
@@ -88,8 +89,16 @@ class ExperimentRow(ListedRow[Experiment]):
         return board_path(self.name)
 
 
+@dataclass(frozen=True, slots=True)
 class RunRow(ListedRow[Run]):
-    """A run with the number of its time series."""
+    """A run with the number of its time series.
+
+    Attributes:
+        state: What was said of it where it was tracked: RUNNING, COMPLETE, FAILED; empty for a run
+            that is nobody's experiment run.
+    """
+
+    state: str = ""
 
     @property
     def board(self) -> str:
@@ -126,7 +135,10 @@ def runs(store: Store, parent: str, query: str = "", token: str = "") -> Listing
         NotFound: If the experiment does not exist.
         InvalidArgument: If the token is not ours.
     """
-    return _listed(store, Run, TimeSeries, RunRow, parent, query, token)
+    found = _listed(store, Run, TimeSeries, RunRow, parent, query, token)
+    states = run_states(store.catalog, [row.resource.name for row in found.rows])
+    rows = [replace(row, state=states.get(row.resource.name, "")) for row in found.rows]
+    return replace(found, rows=rows)
 
 
 def page_path(name: ResourceName) -> str:

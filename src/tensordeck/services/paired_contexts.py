@@ -31,6 +31,7 @@ __all__ = [
     "remove_traces",
     "rename_context",
     "rename_tensorboard_face",
+    "run_states",
 ]
 
 EXPERIMENT_SCHEMA: Final = "system.Experiment"
@@ -127,6 +128,28 @@ def remove_traces(catalog: Catalog, context: Context) -> None:
         made_by_client = experiment is not None and experiment.labels == SOURCE_LABEL
         if made_by_client and not catalog.count_children(Run, [face])[face]:
             catalog.delete_many(Experiment, [face])
+
+
+def run_states(catalog: Catalog, runs: Sequence[str]) -> dict[str, str]:
+    """The states that the contexts of TensorBoard runs say, by the runs' full names.
+
+    Args:
+        catalog: Where they are.
+        runs: Full names of the runs; those without a context are left out.
+    """
+    of_run = {run: names.parse(run, names.RUN) for run in runs}
+    artifacts = catalog.find_many(Artifact, [_artifact_name(name) for name in of_run.values()])
+    contexts = {
+        run: _context_name(name)
+        for run, name in of_run.items()
+        if (found := artifacts.get(_artifact_name(name))) and _same_resource(_referred(found), run)
+    }
+    found_contexts = catalog.find_many(Context, list(contexts.values()))
+    return {
+        run: str(found_contexts[context].metadata.get("_state", ""))
+        for run, context in contexts.items()
+        if context in found_contexts
+    }
 
 
 def rename_context(catalog: Catalog, resource: Experiment | Run) -> None:
