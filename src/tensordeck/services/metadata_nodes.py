@@ -128,7 +128,7 @@ def with_numbers(given: Any, base: MetadataNode) -> Any:
         given: The node; it may be changed.
         base: What its sender had read.
     """
-    if given.HasField("metadata"):
+    if given.HasField("metadata") and structs.lacks_json(base.metadata):
         sent = structs.to_json(given.metadata)
         numbers = structs.respelled(sent, base.metadata)
         if numbers != sent:
@@ -220,6 +220,7 @@ class MetadataNodes(MetadataSchemas):
         writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
 
         schema = self._schema_of(kind, name, given)
+        whole = given.HasField("metadata") and not request.update_mask.paths
         before: list[N] = []
 
         def change(record: N) -> N:
@@ -230,7 +231,8 @@ class MetadataNodes(MetadataSchemas):
                 raise stale(kind, record, given.etag)
             else:
                 wanted = with_numbers(given, record)
-            message = kind.message(record)
+            # What is about to be replaced as a whole need not be made a message first.
+            message = kind.message(replace(record, metadata={}) if whole else record)
             masks.merge(message, wanted, request.update_mask, writable)
             kind.check(message, record.labels)
             changed = kind.changed(record, message)

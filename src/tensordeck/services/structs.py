@@ -26,13 +26,22 @@ def to_struct(value: Json) -> Any:
     return struct
 
 
+def lacks_json(value: Any) -> bool:
+    """Whether there is a number in it that JSON has no form for."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(lacks_json(item) for item in value.values())
+    return isinstance(value, list) and any(lacks_json(item) for item in value)
+
+
 def spelled(value: Json) -> Json:
     """A dictionary with texts for the numbers that JSON lacks; the same one if it has none.
 
     The official client turns all that it reads into JSON, over gRPC too, and fails at a metric that
     is not a number: it could not even list the experiment any more.
     """
-    return _spelled(value) if _lacks_json(value) else value
+    return _spelled(value) if lacks_json(value) else value
 
 
 def respelled(value: Json, before: Json) -> Json:
@@ -53,14 +62,6 @@ def merged(before: Json, new: Json) -> Json:
         if isinstance(old, dict) and isinstance(value, dict):
             result[key] = {**old, **value}
     return result
-
-
-def _lacks_json(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(_lacks_json(item) for item in value.values())
-    return isinstance(value, list) and any(_lacks_json(item) for item in value)
 
 
 def _spelled(value: Any) -> Any:
