@@ -8,7 +8,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from statistics import fmean
 from typing import Final, NamedTuple
 
 from tensordeck.board.sessions import MetricName, Session, Sessions
@@ -235,7 +234,7 @@ def _average(values: Sequence[MetricValue]) -> MetricValue:
     return MetricValue(
         sum(one.value for one in values) / len(values),
         sum(one.step for one in values) // len(values),
-        fmean(one.wall_s for one in values),
+        sum(one.wall_s for one in values) / len(values),
     )
 
 
