@@ -34,9 +34,11 @@ test-all: $(VENV)/.test-all ## All tests: the tutorial, real event files, Chromi
 bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes)
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/board.py
+	$(BIN)/python benchmarks/hparams.py
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/follow.py
 	$(BIN)/python benchmarks/bytes_per_point.py
+	$(BIN)/python benchmarks/experiments.py
 
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format .

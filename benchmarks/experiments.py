@@ -9,8 +9,8 @@ before to after; an empty call (GetMetadataStore, on a connection that is kept) 
 costs that does nothing, and one on a connection of its own, as the official client makes them, what
 that adds.
 
-`--curves` reads the data frame with time series too: the client starts a thread for each run, all at
-once, and makes four calls in each, on connections of their own.
+`--curves` reads the data frame with time series too: the client starts a thread for each run, all
+at once, and makes four calls in each, on connections of their own.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from google.cloud import aiplatform, aiplatform_v1
+from google.cloud.aiplatform import initializer, utils
 
 from ingest import free_port, wait_for
 
@@ -35,9 +37,6 @@ WRITERS = 16
 
 def fill(runs: int, metrics: int, board: str) -> None:
     """Makes the experiment, with the calls that the client makes for one."""
-    from google.cloud import aiplatform_v1
-    from google.cloud.aiplatform import initializer, utils
-
     client = initializer.global_config.create_client(utils.MetadataClientWithOverride)
     values = {f"name-{number}": number / 7 for number in range(metrics)}
     backing = {"backing_tensorboard_resource": board} if board else {}
@@ -94,9 +93,6 @@ class Meter:
 
 def measure(pid: int, runs: int, metrics: int, calls: int, curves: bool) -> None:
     """The client's part."""
-    from google.cloud import aiplatform, aiplatform_v1
-    from google.cloud.aiplatform import initializer, utils
-
     aiplatform.init(project=PROJECT, location=REGION, api_transport="grpc")
     board = aiplatform.Tensorboard.create(display_name="board") if curves else None
     fill(runs, metrics, board.resource_name if board else "")
