@@ -170,6 +170,20 @@ def test_an_experiment_without_a_tensorboard_of_its_own(server, transport):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_an_experiment_and_its_tensorboard_experiment_are_one(server, transport):
+    renamed = ["Runner-up", "The best", "three"]
+    assert run_script(server, "two_faces", transport) == {
+        "renamed": [renamed, renamed],
+        "still": [renamed, renamed],
+        "after_a_run": [["Runner-up", "three"], ["Runner-up", "three"]],
+        "after_its_context": [["three"], ["Runner-up", "three"]],
+        "started_again": {},
+        "after_the_experiment": [[], 0],
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_what_goes_wrong_is_said_and_breaks_nothing(server, transport):
     result = run_script(server, "bad_days", transport)
     for name, said in {
