@@ -56,6 +56,39 @@ def test_a_link_is_found_from_both_ends(
     assert nodes.links(kind, source=source) == []
 
 
+def test_contexts_form_no_circle(nodes: Catalog) -> None:
+    nodes.add_links("child", A, [B])
+    nodes.add_links("child", B, [C])
+
+    for above, below in ((A, A), (B, A), (C, A), (C, B)):
+        with pytest.raises(errors.InvalidArgument, match="circle"):
+            nodes.add_links("child", above, [below])
+    nodes.add_links("child", A, [C])  # two ways down are none
+    assert nodes.links("child", target=A) == []
+
+
+def test_contexts_form_no_circle_however_many_add_links_at_once(nodes: Catalog) -> None:
+    ring = [(A, B), (B, C), (C, A)]
+    barrier = threading.Barrier(len(ring))
+    refused = []
+
+    def add(above: str, below: str) -> None:
+        barrier.wait()
+        try:
+            nodes.add_links("child", above, [below])
+        except errors.InvalidArgument as error:
+            refused.append(str(error))
+
+    adders = [threading.Thread(target=add, args=pair) for pair in ring]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join()
+
+    assert len(refused) == 1
+    assert "circle" in refused[0]
+
+
 def test_members_of_both_kinds_are_added_together(nodes: Catalog) -> None:
     nodes.add_links("member", A, [EXECUTION, ARTIFACT, ARTIFACT])
 

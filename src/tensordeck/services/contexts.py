@@ -1,6 +1,6 @@
 """Metadata contexts: experiments and their runs, their members and their children."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -93,7 +93,6 @@ class Contexts(MetadataNodes):
         children = list(
             _in_same_store(context, request.child_contexts, CONTEXTS.pattern, "child_contexts")
         )
-        self._check_no_circle(str(context), children)
         for child in children:
             parents = {link.source for link in self._catalog.links("child", target=child)}
             if len(parents | {str(context)}) > _MAX_PARENTS:
@@ -132,21 +131,6 @@ class Contexts(MetadataNodes):
         name = names.parse(text, CONTEXTS.pattern, "context")
         self._catalog.get(Context, str(name))
         return name
-
-    def _check_no_circle(self, context: str, children: Sequence[str]) -> None:
-        seen = {context}
-        above = [context]
-        while above:
-            for link in self._catalog.links("child", target=above.pop()):
-                if link.source not in seen:
-                    seen.add(link.source)
-                    above.append(link.source)
-        for child in children:
-            if child in seen:
-                raise InvalidArgument(
-                    f"`child_contexts`: {child} is {context} itself or above it; "
-                    "contexts may not form a circle."
-                )
 
 
 def _in_same_store(

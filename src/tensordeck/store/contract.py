@@ -261,6 +261,7 @@ class Catalog(ABC):
 
         Raises:
             NotFound: If an end does not exist.
+            InvalidArgument: If contexts would form a circle of children.
         """
 
     @abstractmethod

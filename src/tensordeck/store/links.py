@@ -1,6 +1,6 @@
 """Links between metadata resources, and views of boards: the catalog's rows without a name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select
@@ -24,9 +24,14 @@ def add_links(
     for target_kind, group in _by_kind(targets).items():
         table = _table(kind, _kind_of(source), target_kind)
         keys = _keys(connection, target_kind, group)
-        known = set(
-            connection.scalars(select(table.c.target_pk).where(table.c.source_pk == source_pk))
-        )
+        if kind == "child":
+            _require_no_circle(connection, source, source_pk, keys)
+        known: set[int] = set()
+        for some in batches(list(keys.values())):
+            ends = select(table.c.target_pk).where(
+                table.c.source_pk == source_pk, table.c.target_pk.in_(some)
+            )
+            known.update(connection.scalars(ends))
         new = [
             {"source_pk": source_pk, "target_pk": pk, "note": note}
             for pk in dict.fromkeys(keys[name] for name in group)
@@ -34,6 +39,26 @@ def add_links(
         ]
         if new:
             connection.execute(insert(table), new)
+
+
+def _require_no_circle(
+    connection: Connection, source: str, source_pk: int, children: Mapping[str, int]
+) -> None:
+    """Refuses children that a context is below, in the transaction that would add them."""
+    links = schema.LINKS["child", "contexts", "contexts"]
+    above = (
+        select(links.c.source_pk.label("pk"))
+        .where(links.c.target_pk == source_pk)
+        .cte("above", recursive=True)
+    )
+    above = above.union(select(links.c.source_pk).join(above, links.c.target_pk == above.c.pk))
+    refused = {source_pk, *connection.scalars(select(above.c.pk))}
+    for child, pk in children.items():
+        if pk in refused:
+            raise errors.InvalidArgument(
+                f"{shown(child, 1024)} can't be a child of {shown(source, 1024)}: it is that "
+                "context or above it, and contexts may not form a circle."
+            )
 
 
 def remove_links(connection: Connection, kind: str, source: str, targets: Sequence[str]) -> None:
