@@ -27,6 +27,15 @@ def test_the_page_says_what_goes_before_it_goes(house: House):
     assert house.store.catalog.find(Experiment, experiment.name)
 
 
+def test_the_question_says_what_outlives_an_instance(house: House):
+    house.instance()
+    house.experiment("churn")
+
+    page = text_of(house.owner.get(f"/{INSTANCE}/delete").text)
+
+    assert "but for the parameters and metrics of tracked experiments" in page
+
+
 def test_a_confirmed_deletion_takes_all_below_and_returns_to_the_list(house: House):
     house.instance()
     experiment = house.experiment("e")
