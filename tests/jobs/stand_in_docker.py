@@ -199,7 +199,9 @@ def answer(words: list[str]) -> None:
             if (path := ROOT / "containers" / words[-1]).exists():
                 if pid := state(words[-1])["Pid"]:
                     os.killpg(pid, signal.SIGKILL)
-                shutil.rmtree(path)
+                # The engine's own process notes the end at this very moment.
+                while path.exists():
+                    shutil.rmtree(path, ignore_errors=True)
         case ["ps", *_]:
             label = words[words.index("--filter") + 1].removeprefix("label=")
             for path in (ROOT / "containers").glob("*/container.json"):

@@ -4,6 +4,7 @@ No engine runs where these tests must run, so that most of them have `stand_in_d
 which see. What the executor says without an engine is in `test_container_docker_client`.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -54,6 +55,9 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return found
 
 
+_JOB_IDS = itertools.count(1)
+
+
 class Host:
     """A machine with a stand-in for docker, and executors on it."""
 
@@ -65,6 +69,8 @@ class Host:
         info = {"NCPU": 2, "MemTotal": 8 * GIB, "SecurityOptions": ["name=seccomp"]}
         (self.root / "info.json").write_text(json.dumps(info))
         self.folder = folder
+        # A thread that still ends the last test's container must not find one of that name here.
+        self.job_id = str(next(_JOB_IDS))
         self.executor = ContainerExecutor(grace_seconds=1, period_seconds=0.2)
         self.handles: list[Handle] = []
 
@@ -73,7 +79,7 @@ class Host:
         folder.mkdir(exist_ok=True)
         return Launch(
             **{
-                "job_id": "17",
+                "job_id": self.job_id,
                 "attempt": 1,
                 "folder": folder,
                 "replicas": replicas,

@@ -16,6 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import tenacity
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from tensordeck import errors
@@ -90,8 +91,19 @@ class SqliteDatabase(Database):
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """See `Database.read`."""
-        with translated(), self.engine.connect() as connection, connection.begin():
+        with translated(), self._connect() as connection, connection.begin():
             yield connection
+
+    @tenacity.retry(
+        # While a write fails for want of space, a new connection can't be made.
+        retry=tenacity.retry_if_exception_type(errors.ResourceExhausted),
+        wait=tenacity.wait_fixed(0.05),
+        stop=tenacity.stop_after_delay(BUSY_MS / 1000),
+        reraise=True,
+    )
+    def _connect(self) -> Connection:
+        with translated():
+            return self.engine.connect()
 
     def submit(
         self,
