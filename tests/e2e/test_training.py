@@ -74,7 +74,7 @@ def test_points_are_there_while_the_job_runs(house):
     job = house.submit(TRAIN, board=board)
 
     house.eventually(lambda: points(house, board, job) == list(range(10)))
-    assert house.job(job)["state"] == "JOB_STATE_RUNNING"
+    house.eventually(lambda: house.job(job)["state"] == "JOB_STATE_RUNNING")
     experiment = house.call("GET", f"/v1/{board}/experiments/{job.rpartition('/')[2]}")
     assert experiment["displayName"] == "a job"
     assert experiment["source"] == job
@@ -106,7 +106,7 @@ def test_a_job_goes_on_while_the_server_is_away(own_house, end):
     house.eventually(lambda: written(house, job) >= 20)
     house.server.start()
     house.eventually(lambda: points(house, board, job) == list(range(20)))
-    assert house.job(job)["state"] == "JOB_STATE_RUNNING"
+    house.eventually(lambda: house.job(job)["state"] == "JOB_STATE_RUNNING")
     go(house, job, 19)
 
     assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED"
