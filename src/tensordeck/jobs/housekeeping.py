@@ -11,6 +11,7 @@ from tensordeck.errors import TensordeckError
 from tensordeck.jobs import job_key
 from tensordeck.jobs.job_folder import NOTE, JobFolder, Note
 from tensordeck.jobs.means import Means
+from tensordeck.jobs.process.environments import prune
 from tensordeck.store.resources import CustomJob
 
 __all__ = ["clean"]
@@ -25,8 +26,11 @@ def clean(means: Means) -> None:
     """Goes through all folders of jobs in the data directory.
 
     What runs for a job that somebody else looks after by now, or that was deleted, is ended. The
-    folder of a deleted job goes; that of one that ended some days ago keeps its logs.
+    folder of a deleted job goes; that of one that ended some days ago keeps its logs. Environments
+    that no job has used for as long go, too.
     """
+    keep_seconds = means.settings.keep_jobs_days * _DAY_SECONDS
+    prune(means.settings.data_dir.absolute() / "environments", keep_seconds)
     for _, attempt, folder in list(means.folders.attempts()):
         note = folder.note()
         if note is None:
