@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_server import S3Server, open_s3
+
 START_SECONDS = 60
 
 
@@ -26,11 +28,13 @@ class Server:
         data_dir: Its data directory.
         port: Its port; the same after a restart.
         options: Further options of `serve`.
+        variables: Further variables of its environment.
     """
 
     data_dir: Path
     port: int
     options: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
@@ -87,7 +91,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={k: v for k, v in os.environ.items() if not k.startswith("TENSORDECK_")},
+            env={k: v for k, v in os.environ.items() if not k.startswith("TENSORDECK_")}
+            | self.variables,
             start_new_session=True,
         )
         deadline = time.monotonic() + START_SECONDS
@@ -172,3 +177,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = make_server(tmp_path_factory.mktemp("server") / "data").start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server that tests share; each makes buckets of its own."""
+    with open_s3() as server:
+        yield server

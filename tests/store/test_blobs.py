@@ -17,11 +17,17 @@ from tensordeck.settings import Settings
 from tensordeck.store.blobs import PIECE, new_key, open_blobs, sweep_orphans
 from tensordeck.store.contract import Blobs, Catalog
 from tensordeck.store.resources import Bucket, StoredObject, UploadSession
+from tests.s3_server import S3Server
 
 
-@pytest.fixture(params=["data_dir", "file_url", "memory"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    """An empty blob store of each kind that needs no cloud."""
+@pytest.fixture(params=["data_dir", "file_url", "memory", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
+    """An empty blob store of each kind that runs here."""
+    if request.param == "s3":
+        s3: S3Server = request.getfixturevalue("s3")
+        for name, value in s3.environ().items():
+            monkeypatch.setenv(name, value)
+        return open_blobs(Settings(object_store=f"s3://{s3.make_bucket()}/some/prefix"))
     (tmp_path / "mounted").mkdir()
     return open_blobs(
         {

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore, MemoryStore, S3Store
 
 from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store.contract import Blobs, Catalog
+from tensordeck.store.object_store import check_access, open_object_store, reason_of, translated
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
 from tensordeck.store.walk import walk
 
@@ -48,21 +49,21 @@ def new_key() -> str:
 def open_blobs(settings: Settings) -> Blobs:
     """Opens the blob store that the settings name; an embedded one is made when missing.
 
+    One in a cloud is asked at once whether it lets us list, write and delete.
+
     Raises:
         errors.InvalidArgument: If the URL can't be used; the message says why.
-        errors.FailedPrecondition: If the folder can't be made or written.
+        errors.FailedPrecondition: If the folder can't be made or written, there is no such
+            bucket, or it refuses the credentials.
+        errors.Unavailable: If the store can't be reached.
     """
     if not settings.object_store:
         return _open_folder(settings.data_dir / "blobs")
-    try:
-        store = from_url(settings.object_store)
-    except (BaseError, ValueError) as error:
-        raise errors.InvalidArgument(
-            f"object-store {settings.object_store!r} can't be used: {_first_line(error)} "
-            "Give a file://, s3://, gs:// or az:// URL."
-        ) from error
+    store = open_object_store(settings.object_store)
     if isinstance(store, LocalStore) and store.prefix is not None:
         return _open_folder(store.prefix)
+    if not isinstance(store, MemoryStore):
+        check_access(store, settings.object_store)
     return ObjectStoreBlobs(store)
 
 
@@ -72,7 +73,7 @@ def _open_folder(folder: Path) -> Blobs:
         return ObjectStoreBlobs(LocalStore(folder), folder.resolve())
     except (BaseError, OSError) as error:
         raise errors.FailedPrecondition(
-            f"The blob store's folder {folder} can't be used: {_first_line(error)}"
+            f"The blob store's folder {folder} can't be used: {reason_of(error)}."
         ) from error
 
 
@@ -101,7 +102,7 @@ class ObjectStoreBlobs(Blobs):
             if size >= PIECE:
                 break
         if size < PIECE:
-            with _translated(key):
+            with translated(key):
                 obstore.put(self._store, key, b"".join(head))
         else:
             # `obstore.put` would pull the iterator inside its own runtime, where it can't read
@@ -118,7 +119,7 @@ class ObjectStoreBlobs(Blobs):
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """As the contract says. The blob is opened before the return: later deletion is no harm."""
-        with _translated(key):
+        with translated(key):
             if end is not None and end <= start:
                 return iter(())
             if end is not None:
@@ -133,14 +134,18 @@ class ObjectStoreBlobs(Blobs):
 
     def delete(self, keys: Sequence[str]) -> None:
         """As the contract says."""
+        if len(keys) > 1 and isinstance(self._store, S3Store):  # a thousand a request
+            with translated(""):
+                obstore.delete(self._store, list(keys))
+            return
         for key in keys:
-            with _translated(key), contextlib.suppress(FileNotFoundError):
+            with translated(key), contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._store, key)
 
     def keys(self) -> Iterator[tuple[str, int]]:
         """As the contract says; what is being written is not among them."""
         now = datetime.now(UTC)
-        with _translated(""):
+        with translated(""):
             for page in obstore.list(self._store):
                 for found in page:
                     age = (now - found["last_modified"]).total_seconds()
@@ -160,7 +165,7 @@ class ObjectStoreBlobs(Blobs):
     @contextlib.contextmanager
     def _writer(self, key: str) -> "Iterator[obstore.WritableFile]":
         """A blob in pieces; what the block raises drops them."""
-        with _translated(key):
+        with translated(key):
             # Bounded memory: so many pieces at most wait for the store.
             writer = obstore.open_writer(self._store, key, buffer_size=PIECE, max_concurrency=2)
         try:
@@ -168,12 +173,12 @@ class ObjectStoreBlobs(Blobs):
         except BaseException as error:
             writer.__exit__(type(error), error, error.__traceback__)
             raise
-        with _translated(key):
+        with translated(key):
             writer.close()
 
     @staticmethod
     def _stream(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
-        with _translated(key):
+        with translated(key):
             for chunk in found.stream(min_chunk_size=READ_CHUNK):
                 yield bytes(chunk)
 
@@ -182,7 +187,7 @@ class ObjectStoreBlobs(Blobs):
         if self._folder is None:
             return
         path = self._folder / key
-        with _translated(key):
+        with translated(key):
             _fsync(path)
             _fsync(path.parent)
             shard = path.parent.name
@@ -226,7 +231,7 @@ def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
 
 
 def _write(writer: "obstore.WritableFile", key: str, piece: bytes) -> None:
-    with _translated(key):
+    with translated(key):
         writer.write(piece)
 
 
@@ -236,26 +241,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Turns the store's errors into ours; what a caller's iterator raises passes."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise errors.NotFound(f"There is no blob {key}.") from error
-    except (BaseError, OSError) as error:
-        text = str(error)
-        if "os error 28" in text or "os error 122" in text or "No space left" in text:
-            raise errors.ResourceExhausted(
-                "The disk that holds the blobs is full; nothing of this request was stored. "
-                "Free some space and try again."
-            ) from error
-        raise errors.Unavailable(
-            f"The blob store did not answer ({_first_line(error)}); try again."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + "."
