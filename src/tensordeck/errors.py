@@ -11,6 +11,7 @@
     ├── Aborted                ABORTED              409   lost a race; read again and retry
     ├── ResourceExhausted      RESOURCE_EXHAUSTED   429   disk full, over a limit
     ├── Internal               INTERNAL             500   a bug; the cause is in the log
+    ├── DataLoss               DATA_LOSS            500   stored bytes are not what was written
     ├── Unimplemented          UNIMPLEMENTED        501
     └── Unavailable            UNAVAILABLE          503   draining or a backend is away
 
@@ -90,6 +91,12 @@ class ResourceExhausted(TensordeckError):  # noqa: N818 -- as above
 
 class Internal(TensordeckError):  # noqa: N818 -- as above
     """A bug of ours; the log has the cause."""
+
+
+class DataLoss(TensordeckError):  # noqa: N818 -- as above
+    """Stored bytes are not what was written; the message names what they belong to."""
+
+    grpc_code, status, http_status = 15, "DATA_LOSS", 500
 
 
 class Unimplemented(TensordeckError):  # noqa: N818 -- as above

@@ -72,7 +72,7 @@ def test_steps_from_end_to_end_of_the_range():
     same(decode_segment(encode_segment(points), 3), points)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x02", b"\x00"])
+@pytest.mark.parametrize("damage", [b"", b"\x03", b"\x00"])
 def test_an_unknown_format_is_refused(damage):
     with pytest.raises(ValueError, match="format"):
         decode_segment(damage, 3)

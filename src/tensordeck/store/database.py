@@ -98,7 +98,7 @@ def open_database(settings: Settings) -> Database:
         raise errors.FailedPrecondition(
             f"{error.filename} can't be used for data: {error.strerror}."
         ) from error
-    except (errors.Internal, errors.Unavailable) as error:
+    except (errors.DataLoss, errors.Internal, errors.Unavailable) as error:
         where = _shown(settings)
         raise errors.FailedPrecondition(f"{where} can't be opened: {error}") from error
     return database

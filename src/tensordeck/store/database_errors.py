@@ -56,7 +56,7 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
             "Free some space and try again."
         )
     if name.startswith(DAMAGED):
-        return errors.Internal(
+        return errors.DataLoss(
             f"The database is damaged ({cause}). Stop the server and restore a backup."
         )
     if name == "SQLITE_TOOBIG" or isinstance(cause, sqlite3.DataError):
@@ -82,7 +82,7 @@ def _refused_by_postgresql(state: str | None, cause: object) -> errors.Tensordec
             "Free some space and try again."
         )
     if state.startswith(POSTGRESQL_DAMAGED):
-        return errors.Internal(f"The database is damaged ({cause}). Restore a backup.")
+        return errors.DataLoss(f"The database is damaged ({cause}). Restore a backup.")
     if state == POSTGRESQL_GONE:
         return errors.NotFound(
             "What this request writes to was deleted meanwhile; nothing was written."

@@ -73,6 +73,7 @@ class Folder:
         self._backlog = 0
         self._unseen = 1  # rows may be left over from the last process
         self._first_seen: dict[int, tuple[int, float]] = {}
+        self._damaged: set[int] = set()  # runs that can't be folded before the store is restored
         self._thread = threading.Thread(target=self._run, name="store-folder", daemon=True)
         self._thread.start()
 
@@ -137,14 +138,23 @@ class Folder:
             with self._changed:
                 self._unseen = 0
             with self._database.read() as connection:
-                pending = queries.pending_runs(connection)
+                pending = [
+                    run
+                    for run in queries.pending_runs(connection)
+                    if run.run_pk not in self._damaged
+                ]
             self._remember(pending)
             for run in pending:
                 if not due(run):
                     continue
                 folded = 0
                 while folded < run.rows and not self._stopped:
-                    rows = self._folding.fold_run(run.run_pk)
+                    try:
+                        rows = self._folding.fold_run(run.run_pk)
+                    except errors.DataLoss as error:
+                        log.error("Not folded: %s", error)  # noqa: TRY400 -- it says it all
+                        self._damaged.add(run.run_pk)  # the other runs go on
+                        break
                     if not rows:
                         break
                     folded += rows

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from tensordeck import errors
 from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import ScalarColumns
+from tensordeck.store.damage import damage_named, of_series
 from tensordeck.store.database import Database
 from tensordeck.store.journal import Batch, decode_rows
 from tensordeck.store.merging import Segment, merge_points, tail_step
@@ -72,8 +73,9 @@ class Folding:
 
         Raises:
             errors.ResourceExhausted: If the disk is full; nothing has changed.
+            errors.DataLoss: If the rows, or a segment that they join, are damaged.
         """
-        with self._database.read() as connection:
+        with damage_named(self._database), self._database.read() as connection:
             outcome = self._prepare(connection, run_pk)
         if outcome is None:
             return 0
@@ -119,7 +121,8 @@ class Folding:
 
         def load(segment: Segment) -> ScalarColumns:
             data = queries.segment_data(connection, series_pk, segment.first_step)
-            return decode_segment(data, segment.point_count)
+            with of_series(series_pk):
+                return decode_segment(data, segment.point_count)
 
         merge = merge_points(segments, batch.points, load, self._limit)
         size = summary.byte_count

@@ -1,11 +1,12 @@
 """The bytes of a journal row: the scalar points of one run in one request.
 
-    magic (uint32), number of chunks (uint32), number of points (uint64)
+    magic "TDJ2", number of chunks (uint32), number of points (uint64)
     form of steps, of wall times, of values (a byte each), five zero bytes
     smallest step (int64), smallest wall time (int64)
     series_pk: int64 a chunk
     number of points, at least one: int64 a chunk
     steps, then wall times (ns), then values: a word a point, chunk after chunk
+    checksum of all before: CRC-32C (uint32); rows of older versions, magic "TDJ1", have none
 
 All little-endian. A row lives for seconds, so it is only made shorter where that costs less than
 writing it whole: in form `SHORT` a word has 32 bits: of a step, what it exceeds the smallest by;
@@ -20,12 +21,14 @@ from typing import Final
 
 import numpy as np
 
+from tensordeck.store.checksum import Damaged, checked, sealed
 from tensordeck.store.contract import Floats, Ints, ScalarColumns
 
 __all__ = ["Batch", "decode_rows", "encode_columns", "encode_row", "in_step_order"]
 
-_HEADER: Final = struct.Struct("<IIQBBB5xqq")
-_MAGIC: Final = 0x314A4454  # "TDJ1"
+_HEADER: Final = struct.Struct("<4sIQBBB5xqq")
+_UNSEALED: Final = b"TDJ1"
+_SEALED: Final = b"TDJ2"
 WHOLE, SHORT = range(2)
 _SHORTEN_FROM: Final = 64
 """From so many points on it pays to look for a shorter form."""
@@ -86,11 +89,13 @@ def encode_columns(
     if not len(steps) == len(wall_ns) == len(values) == 8 * total:
         raise TypeError("Columns must have 64-bit words and one length.")
     forms, bases, content = _shorten(steps, wall_ns, values, total)
-    return b"".join(
-        (
-            _HEADER.pack(_MAGIC, len(counts), total, *forms, *bases),
-            struct.pack(f"<{2 * len(counts)}q", *series_pks, *counts),
-            *content,
+    return sealed(
+        b"".join(
+            (
+                _HEADER.pack(_SEALED, len(counts), total, *forms, *bases),
+                struct.pack(f"<{2 * len(counts)}q", *series_pks, *counts),
+                *content,
+            )
         )
     )
 
@@ -137,7 +142,7 @@ def decode_rows(
         A batch for each series that has points in the rows.
 
     Raises:
-        ValueError: If a payload is no journal row.
+        Damaged: If a payload is no journal row.
     """
     wanted = None if only is None else np.fromiter(only, np.int64, len(only))
     parts = [part for seq, payload in rows if (part := _unpack(seq, payload, wanted))]
@@ -196,11 +201,12 @@ _Part = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
 
 def _unpack(seq: int, payload: bytes, wanted: Ints | None) -> _Part | None:
     """Returns a row's columns: series, count and seq a chunk; step, time and value a point."""
-    magic, n_chunks, total, *forms, first_step, first_wall = _HEADER.unpack_from(payload)
+    payload = _content(seq, payload)
+    _, n_chunks, total, *forms, first_step, first_wall = _HEADER.unpack_from(payload)
     at = _HEADER.size + 16 * n_chunks
     widths = [4 if form == SHORT else 8 for form in forms]
-    if magic != _MAGIC or len(payload) != at + total * sum(widths):
-        raise ValueError("A journal row is damaged or of an unknown format.")
+    if len(payload) != at + total * sum(widths):
+        raise Damaged(f"journal row {seq} is damaged: its length does not fit", seq)
     head: Ints = np.frombuffer(payload, np.int64, 2 * n_chunks, _HEADER.size)
     series, counts = head[:n_chunks], head[n_chunks:]
     chosen = None if wanted is None else np.isin(series, wanted)
@@ -220,6 +226,20 @@ def _unpack(seq: int, payload: bytes, wanted: Ints | None) -> _Part | None:
         series, counts = series[chosen], counts[chosen]
     sequence = np.full(len(series), seq, np.int64)
     return series, counts, sequence, steps, wall_ns, values.astype(np.float64, copy=False)
+
+
+def _content(seq: int, payload: bytes) -> bytes:
+    """A row without its checksum, which is looked at."""
+    if payload[:4] == _SEALED:
+        try:
+            payload = checked(payload)
+        except Damaged as error:
+            raise Damaged(f"journal row {seq} is damaged: {error}", seq) from error
+    elif payload[:4] != _UNSEALED:
+        raise Damaged(f"journal row {seq} is damaged or of an unknown format", seq)
+    if len(payload) < _HEADER.size:
+        raise Damaged(f"journal row {seq} is cut short", seq)
+    return payload
 
 
 def _column(payload: bytes, at: int, total: int, form: int) -> Ints:

@@ -2,8 +2,12 @@
 
 They are few and large where scalars are many and small, so they go to their table at once; their
 series' summaries are exact at any moment.
+
+A row's data is a zstd frame and a skippable one (RFC 8878, section 3.1.2), which holds the CRC-32C
+of the row's other columns and the first frame. Rows of older versions have no second frame.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,7 +17,9 @@ import zstandard
 from sqlalchemy import Connection, text
 
 from tensordeck.store import points_queries as queries
+from tensordeck.store.checksum import Damaged, crc32c
 from tensordeck.store.contract import PayloadColumns
+from tensordeck.store.damage import of_series
 from tensordeck.store.points_queries import SummaryRow
 
 __all__ = ["PackedPayloads", "pack", "read", "write"]
@@ -27,6 +33,11 @@ _UPSERT: Final = text(
     + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
 )
 _LEVEL: Final = 3
+_ROW: Final = struct.Struct("<4q")
+"""Step, wall time, version and number of blobs, as the checksum takes them."""
+_SEAL: Final = struct.Struct("<4sII")
+_SKIPPABLE: Final = b"\x50\x2a\x4d\x18"
+_SEAL_START: Final = _SKIPPABLE + struct.pack("<I", 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +68,46 @@ def pack(run_pk: int, series_pk: int, columns: PayloadColumns) -> PackedPayloads
     )
     latest = {step: rest for step, *rest in points}
     rows = {
-        step: (wall_ns, version, length, compressor.compress(payload))
+        step: (
+            wall_ns,
+            version,
+            length,
+            seal_payload(compressor.compress(payload), step, wall_ns, version, length),
+        )
         for step, (wall_ns, version, length, payload) in latest.items()
     }
     return PackedPayloads(run_pk, series_pk, rows)
+
+
+def seal_payload(frame: bytes, step: int, wall_ns: int, version: int, blob_count: int) -> bytes:
+    """A row's data: its frame, and the checksum of frame and columns."""
+    columns = _ROW.pack(step, wall_ns, version, blob_count)
+    return frame + _SEAL.pack(_SKIPPABLE, 4, crc32c(columns + frame))
+
+
+def open_payload(data: bytes, step: int, wall_ns: int, version: int, blob_count: int) -> bytes:
+    """The payload in a row's data.
+
+    Args:
+        data: As `seal_payload` returned it, or a frame alone.
+        step: The row's other columns.
+        wall_ns: The same.
+        version: The same.
+        blob_count: The same.
+
+    Raises:
+        Damaged: If one of them is not what was written.
+    """
+    start = len(data) - _SEAL.size
+    frame = data
+    if data[start : start + len(_SEAL_START)] == _SEAL_START:
+        frame = data[:start]
+        if data != seal_payload(frame, step, wall_ns, version, blob_count):
+            raise Damaged(f"the checksum of step {step} does not fit")
+    try:
+        return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"step {step} can't be unpacked: {error}") from error
 
 
 def write(connection: Connection, payloads: Sequence[PackedPayloads], version: int) -> None:
@@ -122,10 +169,18 @@ def read(
     connection: Connection, series_pks: Iterable[int], limit: int | None
 ) -> dict[int, PayloadColumns]:
     """Reads series: all points, or `limit` evenly spaced ones with both ends."""
-    return {pk: _read_series(connection, pk, limit) for pk in series_pks}
+    keys = list(series_pks)
+    counts = queries.folded_counts(connection, keys)
+    result = {}
+    for pk in keys:
+        with of_series(pk):
+            result[pk] = _read_series(connection, pk, limit, counts.get(pk, 0))
+    return result
 
 
-def _read_series(connection: Connection, series_pk: int, limit: int | None) -> PayloadColumns:
+def _read_series(
+    connection: Connection, series_pk: int, limit: int | None, count: int
+) -> PayloadColumns:
     where = f"WHERE series_pk = {series_pk:d}"
     order = "ORDER BY step"
     if limit is not None:
@@ -135,6 +190,7 @@ def _read_series(connection: Connection, series_pk: int, limit: int | None) -> P
                 f"SELECT step FROM payloads {where} {order}"  # noqa: S608
             )
         ]
+        found = len(steps)
         if len(steps) > limit:
             chosen = np.linspace(0, len(steps) - 1, max(limit, 0)).round().astype(int)
             if limit == 1:
@@ -154,11 +210,13 @@ def _read_series(connection: Connection, series_pk: int, limit: int | None) -> P
                 f"SELECT step, wall_ns, version, blob_count, data FROM payloads {where} {order}"  # noqa: S608
             )
         )
-    decompressor = zstandard.ZstdDecompressor()
+        found = len(rows)
+    if found != count:
+        raise Damaged(f"{found} points are there where {count} were counted")
     return PayloadColumns(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),
-        [decompressor.decompress(bytes(row[4])) for row in rows],
+        [open_payload(bytes(row[4]), *row[:4]) for row in rows],
         [row[2] for row in rows],
         [row[3] for row in rows],
     )

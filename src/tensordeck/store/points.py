@@ -5,8 +5,9 @@ thread folds rows into packed segments (`store.folder`, `store.folding`). Reader
 lay what is not folded yet over the segments, in one read snapshot.
 """
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 from tensordeck import errors
 from tensordeck.store import payload_rows
 from tensordeck.store import points_queries as queries
+from tensordeck.store.checksum import Damaged
 from tensordeck.store.contract import (
     PayloadColumns,
     Points,
@@ -25,6 +27,7 @@ from tensordeck.store.contract import (
     SeriesPoints,
     SeriesSummary,
 )
+from tensordeck.store.damage import damage_named, of_series
 from tensordeck.store.database import Database
 from tensordeck.store.folder import Folder, Schedule
 from tensordeck.store.folding import Folding, fold_summary
@@ -34,9 +37,11 @@ from tensordeck.store.payload_rows import PackedPayloads
 from tensordeck.store.point_totals import totals
 from tensordeck.store.points_queries import SummaryRow
 from tensordeck.store.resources import Experiment, Run, Tensorboard
-from tensordeck.store.segments import SEGMENT_POINTS, decode_segment
+from tensordeck.store.segments import SEGMENT_POINTS, check_segments, decode_segment
 
 __all__ = ["Schedule", "SqlPoints"]
+
+log: Final = logging.getLogger(__name__)
 
 _NO_POINTS: Final = ScalarColumns(
     np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
@@ -100,13 +105,20 @@ class SqlPoints(Points):
 
     def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         """See `Points.read_scalars`."""
+        with damage_named(self._database):
+            return self._read_scalars(series)
+
+    def _read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         wanted = {series_pk for _, series_pk in series}
         with self._database.read() as connection:
             fresh = decode_rows(_journal(connection, series), wanted)
             stored = queries.read_segments(connection, wanted)
+            counts = queries.folded_counts(connection, wanted)
         result: dict[int, ScalarColumns] = {}
         for series_pk in wanted:
-            parts = [decode_segment(data, count) for count, data in stored.get(series_pk, ())]
+            with of_series(series_pk):
+                parts = [decode_segment(data, count) for count, data in stored.get(series_pk, ())]
+                check_segments(parts, counts.get(series_pk, 0))
             if series_pk in fresh:
                 parts.append(fresh[series_pk].points)
                 result[series_pk] = in_step_order(join_points(parts))
@@ -118,14 +130,14 @@ class SqlPoints(Points):
         self, series: Sequence[tuple[int, int]], *, limit: int | None = None
     ) -> dict[int, PayloadColumns]:
         """See `Points.read_payloads`."""
-        with self._database.read() as connection:
+        with damage_named(self._database), self._database.read() as connection:
             return payload_rows.read(connection, {pk for _, pk in series}, limit)
 
     def summaries(self, series: Sequence[tuple[int, int]]) -> dict[int, SeriesSummary]:
         """See `Points.summaries`."""
         runs = {series_pk: run_pk for run_pk, series_pk in series}
-        with self._database.read() as connection:
-            fresh = decode_rows(_journal(connection, series), runs)
+        with damage_named(self._database), self._database.read() as connection:
+            fresh = _intact(_journal(connection, series), runs)
             found = dict.fromkeys(runs, SeriesSummary()) | queries.summaries(connection, runs)
             stored = queries.summary_rows(connection, fresh)
             for series_pk, batch in fresh.items():
@@ -213,6 +225,19 @@ def _journal(connection: Connection, series: Sequence[tuple[int, int]]) -> list[
     return queries.journal_rows(connection, {run_pk for run_pk, _ in series})
 
 
+def _intact(rows: Sequence[tuple[int, bytes]], wanted: Collection[int]) -> dict[int, Batch]:
+    """What intact journal rows say.
+
+    A table of many runs is made of summaries: a damaged row of one run, which whoever reads its
+    points is told of, must not take the table away.
+    """
+    try:
+        return decode_rows(rows, wanted)
+    except Damaged as error:
+        log.error("Left out of a summary: %s", error)  # noqa: TRY400 -- the line says it all
+        return _intact([row for row in rows if row[0] != error.seq], wanted)
+
+
 def _count_new(connection: Connection, row: SummaryRow, batch: Batch) -> int:
     """How many steps of a batch are not stored yet."""
     steps = batch.points.steps
@@ -225,5 +250,7 @@ def _count_new(connection: Connection, row: SummaryRow, batch: Batch) -> int:
         b = int(np.searchsorted(steps, segment.last_step, "right"))
         if a < b:
             data = queries.segment_data(connection, row.series_pk, segment.first_step)
-            known += int(np.isin(steps[a:b], decode_segment(data, segment.point_count).steps).sum())
+            with of_series(row.series_pk):
+                stored = decode_segment(data, segment.point_count)
+            known += int(np.isin(steps[a:b], stored.steps).sum())
     return len(steps) - known

@@ -316,6 +316,12 @@ def read_segments(
     return result
 
 
+def folded_counts(connection: Connection, series_pks: Iterable[int]) -> dict[int, int]:
+    """Returns how many points of each series are folded, where any are."""
+    statement = "SELECT series_pk, point_count FROM summaries WHERE series_pk IN (%s)"
+    return dict(select(connection, statement, series_pks))
+
+
 def segment_data(connection: Connection, series_pk: int, first_step: int) -> bytes:
     """Returns one segment's bytes."""
     return bytes(

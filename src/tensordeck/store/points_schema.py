@@ -115,4 +115,4 @@ payloads: Final = Table(
     _run(),
     Column("data", LargeBinary, nullable=False),
 )
-"""Tensor and blob-sequence points; `data` is a zstd frame."""
+"""Tensor and blob-sequence points: `store.payload_rows` has the format of `data`."""
