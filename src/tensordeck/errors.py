@@ -21,6 +21,8 @@ https://cloud.google.com/apis/design/errors.
 
 from typing import ClassVar
 
+from tensordeck.telemetry.request_id import request_id
+
 
 class TensordeckError(Exception):
     """An error with a designed message: the resource, what is wrong, what to do."""
@@ -90,7 +92,13 @@ class ResourceExhausted(TensordeckError):  # noqa: N818 -- as above
 
 
 class Internal(TensordeckError):  # noqa: N818 -- as above
-    """A bug of ours; the log has the cause."""
+    """A bug of ours; the log has the cause, under the request's id."""
+
+    @property
+    def message(self) -> str:
+        """The text that the caller sees, with what to look for in the log."""
+        current, text = request_id(), str(self)
+        return f"{text} [request {current}]" if current and current not in text else text
 
 
 class DataLoss(TensordeckError):  # noqa: N818 -- as above

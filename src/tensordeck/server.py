@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import IO, Any, Final
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from tensordeck import errors
 from tensordeck.access import open_access
@@ -28,11 +30,15 @@ from tensordeck.front.dispatch import Dispatcher
 from tensordeck.front.door import Door, Upstreams
 from tensordeck.front.grpc_server import GrpcServer
 from tensordeck.front.http_head import LenientHttpProtocol
+from tensordeck.front.listening import listen_on
 from tensordeck.front.methods import IAM_POLICY, LOCATIONS, LOGGING, OPERATIONS, PROJECTS
+from tensordeck.front.metrics import MetricsPage, read_token_file, server_families
+from tensordeck.front.observed_calls import CallWatch, ObservedHttp
 from tensordeck.front.rest import RestApi
+from tensordeck.front.server_certificate import ServerCertificate, open_server_certificate
 from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
-from tensordeck.front.tls import Certificates, ensure_certificates
+from tensordeck.front.tls import ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
 from tensordeck.jobs.background import BackgroundController
 from tensordeck.services.custom_jobs import JobService
@@ -52,6 +58,7 @@ from tensordeck.settings import Settings
 from tensordeck.store import open_store
 from tensordeck.store.contract import Store
 from tensordeck.store.resources import CustomJob
+from tensordeck.telemetry.call_measures import CallMeasures
 
 log: Final = logging.getLogger("tensordeck")
 
@@ -101,10 +108,11 @@ async def _serve(
         loop.add_signal_handler(number, stopping.set)
     store = open_store(settings)
     try:
-        certificates = ensure_certificates(settings)
+        certificate = open_server_certificate(settings, ensure_certificates(settings))
+        loop.add_signal_handler(signal.SIGHUP, certificate.reload)
         access = open_access(store.catalog, settings)
         with socket_folder() as sockets:
-            parts = _Parts(settings, store, access, certificates, sockets, stopping)
+            parts = _Parts(settings, store, access, certificate, sockets, stopping)
             running = await parts.start(began)
             _write_running(data_dir, running)
             try:
@@ -125,7 +133,7 @@ class _Parts:
         settings: Settings,
         store: Store,
         access: LocalAccess,
-        certificates: Certificates,
+        certificate: ServerCertificate,
         sockets: Path,
         stopping: asyncio.Event,
     ) -> None:
@@ -141,12 +149,17 @@ class _Parts:
         dispatcher = make_dispatcher(
             store, access, self._jobs.wake, self._jobs.check, lambda: _kept_logs(settings.data_dir)
         )
+        watch = CallWatch(CallMeasures(), settings.slow_seconds)
+        self._door = Door(settings, upstreams, access.authenticate_proxy)
+        families = server_families(
+            store, watch.measures, self._door.connections, lambda: certificate.ends
+        )
         self._grpc = GrpcServer(
             dispatcher,
+            watch,
             tls_socket=upstreams.grpc_tls,
             plain_socket=upstreams.grpc_plain,
-            key=certificates.key,
-            certificate=certificates.cert,
+            credentials=certificate.grpc_credentials(),
         )
         rest = RestApi(dispatcher)
         board = board_app(store, access, draining=stopping.is_set)
@@ -159,20 +172,22 @@ class _Parts:
             board=board,
             google_routes=list(token_routes(access)),
             pages=list(console_routes(store, access, templates)),
+            metrics=MetricsPage(families, access, read_token_file(settings.metrics_token_file)),
             healthy=lambda: not stopping.is_set(),
         )
+        observed = ObservedHttp(app, watch)
         self._http = [
-            _HttpServer(_uvicorn(app, uds=str(upstreams.http))),
+            _HttpServer(_uvicorn(observed, uds=str(upstreams.http))),
             _HttpServer(
                 _uvicorn(
-                    app,
+                    observed,
                     uds=str(upstreams.https),
-                    ssl_keyfile=str(certificates.key),
-                    ssl_certfile=str(certificates.cert),
+                    ssl_context_factory=lambda *_: certificate.https_context(),
                 )
             ),
         ]
-        self._door = Door(settings, upstreams, access.authenticate_proxy)
+        if settings.metrics_port:
+            self._http.append(_metrics_server(settings, MetricsPage(families, None)))
         self._sweeper = Sweeper(
             {
                 "expired uploads and orphaned blobs": StorageService(store).sweep,
@@ -232,20 +247,36 @@ class _Parts:
 class _HttpServer(uvicorn.Server):
     """Uvicorn without its own signal handlers, and with a word when it is ready."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket] | None = None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._sockets = sockets
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup(self._sockets or sockets)
         self.ready.set()
 
 
-def _uvicorn(app: HttpApp, **more: Any) -> uvicorn.Config:
+def _metrics_server(settings: Settings, page: MetricsPage) -> _HttpServer:
+    """A listener that has the metrics only.
+
+    Raises:
+        errors.FailedPrecondition: If its address can't be listened on.
+    """
+    try:
+        sockets = listen_on(settings.metrics_host, settings.metrics_port)
+    except errors.FailedPrecondition as error:
+        raise errors.FailedPrecondition(
+            error.message.replace("--port", "--metrics-port").replace("--host", "--metrics-host")
+        ) from error
+    return _HttpServer(_uvicorn(page), sockets)
+
+
+def _uvicorn(app: ASGIApp, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=LenientHttpProtocol,

@@ -16,12 +16,15 @@ from tensordeck.errors import InvalidArgument
 _BOUNDS: Final = {
     "port": (0, 65535),
     "drain_seconds": (0, math.inf),
+    "slow_seconds": (0, math.inf),
+    "metrics_port": (0, 65535),
     "parallel_jobs": (1, 1000),
     "keep_jobs_days": (0, math.inf),
 }
 """The least and the largest value of a number, where not every number makes sense."""
 _CHOICES: Final = {
     "log_level": ("debug", "info", "warning", "error"),
+    "log_format": ("text", "json"),
     "executor": ("process", "container", "ray"),
 }
 """What a text may be, where not every text makes sense."""
@@ -40,10 +43,18 @@ class Settings:
         object_store: `file://`, `s3://`, `gs://` or `az://` URL; empty means `data_dir`.
         public_url: The URL that people open, when a load balancer stands before the server.
         server_names: Further host names that the server's certificate must cover.
+        tls_cert: PEM file with a certificate of your own for the server's address, and its chain;
+            empty means one of the server's own authority.
+        tls_key: PEM file with its key.
         plaintext_networks: Networks (`10.0.0.0/8`) whose callers may come without TLS, a load
             balancer's for instance. This machine always may.
         upstream_proxy: `http://host:port` that the gateway tunnels through, if any.
         log_level: `debug`, `info`, `warning` or `error`.
+        log_format: `text`, or `json` with an object a line.
+        slow_seconds: A request that takes longer is told of in the log.
+        metrics_token_file: A file with a bearer token that opens `/metrics` and nothing else.
+        metrics_host: The address of the port for metrics.
+        metrics_port: A further port that has only `/metrics`, for whoever can reach it; 0 for none.
         drain_seconds: How long requests in flight may take once a stop was asked for.
         run_jobs: Whether this server runs training jobs; otherwise they wait for one that does.
         executor: What runs their replicas: `process`, `container` or `ray`.
@@ -68,9 +79,16 @@ class Settings:
     object_store: str = ""
     public_url: str = ""
     server_names: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
     plaintext_networks: tuple[str, ...] = ()
     upstream_proxy: str = ""
     log_level: str = "info"
+    log_format: str = "text"
+    slow_seconds: float = 5.0
+    metrics_token_file: str = ""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
     drain_seconds: float = 4.0
     run_jobs: bool = True
     executor: str = "process"

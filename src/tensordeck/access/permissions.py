@@ -32,6 +32,7 @@ _VERBS: Final[dict[str, tuple[str, ...]]] = {
     "aiplatform.locations": ("get", "list"),
     "aiplatform.operations": ("cancel", "delete", "get", "list"),
     "logging.logEntries": ("list",),
+    "monitoring.timeSeries": ("list",),
     "resourcemanager.projects": ("get", "list"),
     "storage.buckets": (*_CRUD, *_IAM),
     "storage.objects": (*_CRUD, *_IAM),

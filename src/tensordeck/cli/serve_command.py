@@ -18,6 +18,7 @@ from tensordeck import __version__
 from tensordeck.cli.styles import BOLD, FAINT, styled
 from tensordeck.errors import InvalidArgument
 from tensordeck.settings import Settings
+from tensordeck.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from tensordeck.server import Running
@@ -40,12 +41,22 @@ _OPTIONS: Final = {
         "address that people open, where a load balancer stands before it",
     ),
     "server_names": ("NAME,...", "further host names that the server's certificate must cover"),
+    "tls_cert": ("FILE", "certificate of your own, with its chain, for the server's address; PEM"),
+    "tls_key": ("FILE", "its key; SIGHUP has both read anew"),
     "plaintext_networks": (
         "NETWORK,...",
         "networks whose callers may come without TLS, e.g. a load balancer's 10.0.0.0/8",
     ),
     "upstream_proxy": ("URL", "http://host:port that calls to other hosts are tunnelled through"),
-    "log_level": ("LEVEL", "debug, info, warning or error"),
+    "log_level": ("LEVEL", "debug, info, warning or error; debug tells of every request"),
+    "log_format": ("FORM", "text, or json with an object a line"),
+    "slow_seconds": ("SECONDS", "a request that takes longer is told of in the log"),
+    "metrics_token_file": ("FILE", "holds a bearer token that opens /metrics and nothing else"),
+    "metrics_host": ("ADDRESS", "address of the port for metrics"),
+    "metrics_port": (
+        "N",
+        "a further port with /metrics alone, for whoever can reach it; 0 for none",
+    ),
     "drain_seconds": (
         "SECONDS",
         "how long requests in flight may take after Ctrl-C or SIGTERM",
@@ -107,8 +118,7 @@ def run(arguments: Sequence[str]) -> int:
         TensordeckError: If it can't start.
     """
     settings = Settings.load(vars(parser().parse_args(arguments)))
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("tensordeck").setLevel(settings.log_level.upper())
+    configure_logs(settings.log_format, settings.log_level)
     # Hardly anything that is loaded at a start is ever garbage: searching it takes a tenth of the
     # start, and later a part of every full collection.
     gc.disable()
@@ -116,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
         _import_numpy()
         from tensordeck import server
 
-        server.run(settings, _ready)
+        server.run(settings, _ready if settings.log_format == "text" else _ready_in_log)
     finally:
         gc.enable()
     return 0
@@ -126,6 +136,19 @@ def _ready(running: "Running") -> None:
     gc.freeze()
     gc.enable()
     _greet(running)
+
+
+def _ready_in_log(running: "Running") -> None:
+    """As `_ready` for a program that reads: without the link that signs a browser in."""
+    gc.freeze()
+    gc.enable()
+    logging.getLogger("tensordeck").info(
+        "Tensordeck %s is ready at %s after %.2f s; its data is in %s",
+        __version__,
+        running.url,
+        running.start_seconds,
+        running.data_dir,
+    )
 
 
 def _import_numpy() -> None:

@@ -13,6 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tensordeck.front.metrics import PATH
+from tensordeck.front.observed_calls import FACE
+
 _API: Final = ("/v1/", "/v1beta1/", "/ui/", "/v2/", "/v3/")
 _BOARD: Final = ("/experiment/", "/compare/", "/board/")
 
@@ -27,6 +30,7 @@ class HttpApp:
         board: Serves boards.
         google_routes: Token endpoint and other small Google services.
         pages: Our own pages, the sign-in page among them.
+        metrics: Tells what the server counts.
         healthy: Whether the server takes calls now.
     """
 
@@ -39,6 +43,7 @@ class HttpApp:
         board: ASGIApp,
         google_routes: list[BaseRoute],
         pages: list[BaseRoute],
+        metrics: ASGIApp,
         healthy: Callable[[], bool],
     ) -> None:
         self._rest = rest
@@ -47,6 +52,7 @@ class HttpApp:
         self._board = board
         self._google = google_routes
         self._pages = Starlette(routes=pages)
+        self._metrics = metrics
         self._healthy = healthy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,23 +60,33 @@ class HttpApp:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
+        if path == PATH:
+            scope[FACE] = "metrics"
+            await self._metrics(scope, receive, send)
+            return
         if path == "/healthz":
+            scope[FACE] = "health"
             await self._health(scope, receive, send)
             return
         if self._is_storage(scope):
+            scope[FACE] = "storage"
             await self._storage(scope, receive, send)
             return
         for route in self._google:
             match, child = route.matches(scope)
             if match is not Match.NONE:
                 scope.update(child)
+                scope[FACE] = "token"
                 await route.handle(scope, receive, send)
                 return
         if path.startswith(_API):
+            scope[FACE] = "rest"
             await self._rest(scope, receive, send)
         elif path.startswith(_BOARD):
+            scope[FACE] = "board"
             await self._board(scope, receive, send)
         else:
+            scope[FACE] = "console"
             await self._pages(scope, receive, send)
 
     def _health(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -12,6 +12,7 @@ from tensordeck import errors, protos
 from tensordeck.access import Access, Caller
 from tensordeck.front.method import Method, Version
 from tensordeck.services.call import Call
+from tensordeck.telemetry.request_id import request_id
 
 log: Final = logging.getLogger("tensordeck.front")
 
@@ -142,8 +143,8 @@ class Dispatcher:
 
 
 def internal(error: BaseException, what: str) -> errors.Internal:
-    """Logs a bug under a number and returns the error that only shows the number."""
-    number = secrets.token_hex(4)
+    """Logs a bug under the request's id, or a number, and returns the error that shows only it."""
+    number = request_id() or secrets.token_hex(4)
     log.error("internal error %s in %s", number, what, exc_info=error)
     return errors.Internal(
         f"Tensordeck failed in {what} through a fault of its own. "

@@ -140,6 +140,10 @@ class Door:
         for arrival in list(self._served):
             arrival.abort()
 
+    def connections(self) -> tuple[int, int]:
+        """How many connections are served now, and how many wait for their turn."""
+        return len(self._served), len(self._waiting)
+
     def admit(self, arrival: Arrival) -> None:
         """Serves a connection, or lets it wait for its turn, or drops it; `arrival` calls it."""
         if len(self._served) < self._limit:

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -19,6 +20,8 @@ from tensordeck import errors
 from tensordeck.front.dispatch import Dispatcher, internal
 from tensordeck.front.method import VERSIONS, Method, Version
 from tensordeck.front.methods import METHODS
+from tensordeck.front.observed_calls import CallWatch, ObservedRpc
+from tensordeck.telemetry.request_id import HEADER, request_id
 
 MESSAGE_LIMIT: Final = 256 * 2**20
 """Bytes; the client sends without limit, grpc's own default of 4 MiB is too low."""
@@ -41,28 +44,27 @@ class GrpcServer:
 
     Args:
         dispatcher: Where calls go.
+        watch: Counts them.
         tls_socket: Path of the socket that speaks TLS.
         plain_socket: Path of the socket that does not; the door lets only loopback reach it.
-        key: PEM file of the server's key.
-        certificate: PEM file of the server's certificate.
+        credentials: The server's certificate and key.
         threads: How many calls run at once, writes of scalars not counted.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
+        watch: CallWatch,
         *,
         tls_socket: Path,
         plain_socket: Path,
-        key: Path,
-        certificate: Path,
+        credentials: grpc.ServerCredentials,
         threads: int = 64,
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
         self._server = grpc.aio.server(
-            handlers=(_Handlers(dispatcher, self._pool),), options=list(_OPTIONS)
+            handlers=(_Handlers(dispatcher, watch, self._pool),), options=list(_OPTIONS)
         )
-        credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
         self._server.add_secure_port(f"unix:{tls_socket}", credentials)
         self._server.add_insecure_port(f"unix:{plain_socket}")
 
@@ -79,21 +81,24 @@ class GrpcServer:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
     """Looks a call's path up in the method table."""
 
-    def __init__(self, dispatcher: Dispatcher, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, dispatcher: Dispatcher, watch: CallWatch, pool: ThreadPoolExecutor) -> None:
         self._handlers: dict[str, Any] = {}
         answers = _Answers(asyncio.get_running_loop())
         for method in METHODS:
             if dispatcher.serves(method):
                 dispatcher.handler(method)
+                observed = ObservedRpc(watch, method.name, name_replies=not method.raw)
                 for version in VERSIONS if method.versioned else VERSIONS[:1]:
                     served = _Served(dispatcher, method, version, pool)
                     if method.streaming:
-                        handler = grpc.unary_stream_rpc_method_handler(served.stream)
+                        handler = grpc.unary_stream_rpc_method_handler(
+                            observed.stream(served.stream)
+                        )
                     elif method.raw:
                         write = _Write(served, answers)
-                        handler = grpc.unary_unary_rpc_method_handler(write.unary)
+                        handler = grpc.unary_unary_rpc_method_handler(observed.unary(write.unary))
                     else:
-                        handler = grpc.unary_unary_rpc_method_handler(served.unary)
+                        handler = grpc.unary_unary_rpc_method_handler(observed.unary(served.unary))
                     self._handlers[method.grpc_path(version)] = handler
 
     def service(self, handler_call_details: Any) -> Any:
@@ -114,20 +119,26 @@ class _Served:
     async def unary(self, request: bytes, context: Any) -> bytes:
         run = asyncio.get_running_loop().run_in_executor
         try:
-            return await run(self._pool, self._answer, request, _authorization(context))
+            work = copy_context().run  # the thread's log lines are the request's, too
+            return await run(self._pool, work, self._answer, request, _authorization(context))
         except errors.TensordeckError as error:
             await _aborted(context, error)
 
     async def stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         run = asyncio.get_running_loop().run_in_executor
+        work = copy_context().run
         replies = self._replies(request, _authorization(context))
+
+        def following() -> bytes | None:
+            return next(replies, None)
+
         try:
-            while (reply := await run(self._pool, next, replies, None)) is not None:
+            while (reply := await run(self._pool, work, following)) is not None:
                 yield reply
         except errors.TensordeckError as error:
             await _aborted(context, error)
         finally:
-            await run(self._pool, replies.close)
+            await run(self._pool, work, replies.close)
 
     def _answer(self, request: bytes, authorization: str | None) -> bytes:
         caller = self.dispatcher.authenticate(authorization)
@@ -215,6 +226,7 @@ def _authorization(context: Any) -> str | None:
 
 async def _aborted(context: Any, error: errors.TensordeckError) -> NoReturn:
     """Ends the call with an error: grpcio raises."""
+    context.set_trailing_metadata(((HEADER, request_id()),))
     await context.abort(_CODES[error.grpc_code], error.message[:DETAILS_LIMIT])
     raise AssertionError("grpcio did not end the call")
 

@@ -23,6 +23,7 @@ from tensordeck.access import Caller
 from tensordeck.front.dispatch import Dispatcher, internal
 from tensordeck.front.method import VERSIONS, HttpRule, Method, Version
 from tensordeck.front.methods import METHODS
+from tensordeck.front.observed_calls import METHOD
 from tensordeck.names import shown
 
 BODY_LIMIT: Final = 128 * 2**20
@@ -99,6 +100,7 @@ class RestApi:
             .decode("latin-1")
         )
         route, variables = self._find(request.method, path)
+        request.scope[METHOD] = route.method.name
         caller = await to_thread.run_sync(
             self._dispatcher.authenticate, request.headers.get("authorization")
         )

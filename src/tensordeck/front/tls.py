@@ -15,7 +15,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,12 +46,14 @@ class Certificates:
         cert: The server's certificate.
         key: The server's private key.
         bundle: What a client must trust: the public authorities, the user's own, and ours.
+        ends: When the certificate ends, in seconds since the epoch.
     """
 
     ca: Path
     cert: Path
     key: Path
     bundle: Path
+    ends: float = 0.0
 
     @property
     def ca_key(self) -> Path:
@@ -97,6 +99,7 @@ def ensure_certificates(
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=RENEW_DAYS)
         if expires < soon or not names <= covered:
             _issue(files, names)
+            expires, _ = _inspect(files)
         bundle = _bundle(files, environ)
         if not files.bundle.exists() or files.bundle.read_bytes() != bundle:
             _write(files.bundle, bundle, _PUBLIC)
@@ -105,7 +108,7 @@ def ensure_certificates(
             f"{error.filename or folder}: {error.strerror}. The server keeps its certificates in "
             f"{folder}; make it readable and writable, or choose another --data-dir."
         ) from error
-    return files
+    return replace(files, ends=expires.timestamp())
 
 
 def _files(folder: Path) -> Certificates:

@@ -20,12 +20,13 @@ def open_store(settings: Settings) -> Store:
     from tensordeck.store.blobs import open_blobs  # noqa: PLC0415
     from tensordeck.store.catalog import SqlCatalog  # noqa: PLC0415
     from tensordeck.store.database import open_database  # noqa: PLC0415
+    from tensordeck.store.measured_blobs import MeasuredBlobs  # noqa: PLC0415
     from tensordeck.store.points import SqlPoints  # noqa: PLC0415
 
     database = open_database(settings)
     try:
         points = SqlPoints(database)
-        blobs = open_blobs(settings)
+        blobs = MeasuredBlobs(open_blobs(settings), database.measures.blobs)
     except BaseException:
         database.close()
         raise
@@ -34,4 +35,4 @@ def open_store(settings: Settings) -> Store:
         points.close()
         database.close()
 
-    return Store(SqlCatalog(database), points, blobs, close)
+    return Store(SqlCatalog(database), points, blobs, close, database.measures)

@@ -1,6 +1,6 @@
 """The catalog in a relational database."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -107,6 +107,20 @@ class SqlCatalog(Catalog):
                     (row[0], row[1]) for row in connection.execute(statement, {"names": group})
                 )
         return counts
+
+    def count_values(
+        self, kind: type[Resource], field: str, values: Collection[int]
+    ) -> dict[int, int]:
+        """See `Catalog.count_values`."""
+        table = rows_of(kind).table
+        column = table.c[field]
+        statement = (
+            select(column, func.count(table.c.pk))
+            .where(column.in_([int(value) for value in values]))
+            .group_by(column)
+        )
+        with self._read() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
 
     def stamps(self, experiments: Sequence[str]) -> dict[str, str]:
         """See `Catalog.stamps`."""

@@ -14,9 +14,9 @@ Rules for all of it:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from tensordeck.store.resources import (
     Tensorboard,
     ValueType,
 )
+from tensordeck.telemetry.store_measures import StoreMeasures
 
 if TYPE_CHECKING:
     from tensordeck.filters import Filter
@@ -177,6 +178,21 @@ class Catalog(ABC):
     @abstractmethod
     def count_children(self, kind: type[Resource], parents: Sequence[str]) -> dict[str, int]:
         """Counts the direct children of some kind, by the parent's name; 0 where none."""
+
+    @abstractmethod
+    def count_values(
+        self, kind: type[Resource], field: str, values: Collection[int]
+    ) -> dict[int, int]:
+        """Counts a kind's resources by a field that is a number.
+
+        Args:
+            kind: The kind, anywhere.
+            field: The field; one with an index of its own.
+            values: The values to look for.
+
+        Returns:
+            How many have each value; a value that none has may be missing.
+        """
 
     @abstractmethod
     def stamps(self, experiments: Sequence[str]) -> dict[str, str]:
@@ -490,12 +506,13 @@ class Blobs(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The three together, as services use them."""
+    """The three together, as services use them, and what the store tells about itself."""
 
     catalog: Catalog
     points: Points
     blobs: Blobs
     close: Callable[[], None]
+    measures: StoreMeasures = field(default_factory=StoreMeasures)
 
 
 __all__ = [

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from tensordeck import errors
 from tensordeck.settings import Settings
+from tensordeck.telemetry.store_measures import StoreMeasures
 
 __all__ = ["Database", "closing", "open_database"]
 
@@ -28,9 +29,11 @@ class Database(ABC):
 
     Attributes:
         where: What it is called in messages: a path, or a URL without password.
+        measures: What it and what lies on it count.
     """
 
     where: str
+    measures: StoreMeasures
 
     @abstractmethod
     def read(self) -> contextlib.AbstractContextManager[Connection]:

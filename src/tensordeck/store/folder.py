@@ -17,6 +17,7 @@ from tensordeck.store import points_queries as queries
 from tensordeck.store.database import Database
 from tensordeck.store.folding import Folding
 from tensordeck.store.points_queries import Pending
+from tensordeck.telemetry.store_measures import Backlog
 
 __all__ = ["Folder", "Schedule"]
 
@@ -73,6 +74,9 @@ class Folder:
         self._backlog = 0
         self._unseen = 1  # rows may be left over from the last process
         self._first_seen: dict[int, tuple[int, float]] = {}
+        self._rows = 0
+        self._failures = 0
+        database.measures.backlog = self.backlog
         self._damaged: set[int] = set()  # runs that can't be folded before the store is restored
         self._thread = threading.Thread(target=self._run, name="store-folder", daemon=True)
         self._thread.start()
@@ -99,6 +103,18 @@ class Folder:
         """Folds all that is there now; returns the number of journal rows."""
         return self._fold(lambda _: True)
 
+    def backlog(self) -> Backlog:
+        """What is not folded yet."""
+        seen = list(self._first_seen.values())
+        oldest = min((since for _, since in seen), default=None)
+        return Backlog(
+            rows=self._rows,
+            byte_count=max(0, self._backlog),
+            runs=len(seen),
+            oldest_seconds=0.0 if oldest is None else self._clock() - oldest,
+            failures=self._failures,
+        )
+
     def close(self) -> None:
         """Stops the thread after the run that it is at; the rest is folded at the next start."""
         with self._changed:
@@ -121,9 +137,11 @@ class Folder:
                 self._fold(self._is_due)
             except errors.TensordeckError as error:
                 log.warning("Folding waits: %s", error)
+                self._failures += 1
                 self._rest()
             except Exception:
                 log.exception("Folding failed; it is tried again.")
+                self._failures += 1
                 self._rest()
 
     def _rest(self) -> None:
@@ -161,6 +179,7 @@ class Folder:
                 total += folded
                 with self._changed:
                     self._backlog -= run.size
+                    self._rows -= folded
                     self._changed.notify_all()
         return total
 
@@ -176,6 +195,7 @@ class Folder:
         }
         with self._changed:
             self._backlog = sum(run.size for run in pending)
+            self._rows = sum(run.rows for run in pending)
 
     def _is_due(self, run: Pending) -> bool:
         schedule = self._schedule

@@ -65,6 +65,7 @@ class SqlPoints(Points):
         segment_points: int = SEGMENT_POINTS,
     ) -> None:
         self._database = database
+        self._measures = database.measures.points
         self._folder = Folder(
             database,
             Folding(database, segment_points=segment_points),
@@ -91,17 +92,30 @@ class SqlPoints(Points):
         rows = [(run_pk, encode_row(scalars.get(run_pk, []))) for run_pk in runs]
         self._folder.wait_for_room()
         self._database.write(lambda connection: _append(connection, rows, payloads), runs.keys())
-        self._folder.written(sum(len(payload) for _, payload in rows))
+        size = sum(len(payload) for _, payload in rows)
+        self._folder.written(size)
+        self._measures.acknowledged(1, sum(len(series.columns.steps) for series in batch), size)
 
     def submit_scalars(
         self, requests: Sequence[Sequence[RunScalars]]
     ) -> "Future[list[errors.TensordeckError | None]]":
         """See `Points.submit_scalars`."""
         rows = [[(run.run_pk, _encode(run)) for run in request] for request in requests]
+        size = sum(len(payload) for request in rows for _, payload in request)
         self._folder.wait_for_room()
-        self._folder.written(sum(len(payload) for request in rows for _, payload in request))
+        self._folder.written(size)
         runs = {run_pk for request in rows for run_pk, _ in request}
-        return self._database.submit(lambda connection: _append_all(connection, rows), runs)
+        written = self._database.submit(lambda connection: _append_all(connection, rows), runs)
+        points = sum(len(run.columns.steps) for request in requests for run in request)
+        written.add_done_callback(lambda done: self._count(done, points, size))
+        return written
+
+    def _count(
+        self, done: "Future[list[errors.TensordeckError | None]]", points: int, size: int
+    ) -> None:
+        """Counts a group of calls; the few of a deleted run among them count as written."""
+        if done.exception() is None:
+            self._measures.acknowledged(done.result().count(None), points, size)
 
     def read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         """See `Points.read_scalars`."""

@@ -14,6 +14,7 @@ in a savepoint of its own.
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,6 +27,8 @@ from tensordeck import errors
 from tensordeck.store import documents
 from tensordeck.store.database import Database, closing
 from tensordeck.store.database_errors import refused, translated
+from tensordeck.store.pool_use import pool_use
+from tensordeck.telemetry.store_measures import CommitMeasures, StoreMeasures
 
 __all__ = ["PostgresDatabase"]
 
@@ -105,12 +108,20 @@ class PostgresDatabase(Database):
             )
         self._catalog = _Writer(self._engine, "catalog", 1)
         self._points = _Writer(self._engine, "points", POINT_WRITERS)
+        self.measures = StoreMeasures(
+            commits={"catalog": self._catalog.commits, "points": self._points.commits},
+            waiting=lambda: {"catalog": self._catalog.waiting(), "points": self._points.waiting()},
+            pools=lambda: {"all": pool_use(self._engine)},
+        )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """See `Database.read`."""
-        with translated(), self._reader.connect() as connection, connection.begin():
-            yield connection
+        began = time.perf_counter()
+        with translated(), self._reader.connect() as connection:
+            self.measures.connection_wait.observe(time.perf_counter() - began)
+            with connection.begin():
+                yield connection
 
     def submit(
         self, work: Callable[[Connection], T], runs: Collection[int] | None = None
@@ -140,6 +151,8 @@ class _Writer:
         self._engine = engine
         self._takes_catalog = name == "catalog"
         self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
+        self.waiting = self._queue.qsize
+        self.commits = CommitMeasures()
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"store-{name}-{number}", daemon=True)
@@ -196,14 +209,18 @@ class _Writer:
     def _committed(self, group: list[_Piece]) -> list[_Outcome]:
         """Commits a group, if need be each piece by itself."""
         for attempt in range(1, ATTEMPTS + 1):
+            began = time.perf_counter()
             try:
-                return self._commit(group)
+                outcomes = self._commit(group)
             except BaseException as error:  # noqa: BLE001 -- handed to the callers; the writer lives on
                 if _gave_way(error) and attempt < ATTEMPTS:
                     continue
                 if len(group) > 1:  # one of them may be what the commit failed for
                     return [outcome for piece in group for outcome in self._committed([piece])]
+                self.commits.failed()
                 return [(group[0].future, None, refused(error) or error)]
+            self.commits.committed(len(group), began)
+            return outcomes
         raise AssertionError("the last attempt returns")
 
     def _commit(self, group: list[_Piece]) -> list[_Outcome]:

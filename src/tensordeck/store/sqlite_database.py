@@ -24,6 +24,8 @@ from tensordeck import errors
 from tensordeck.store import documents
 from tensordeck.store.database import Database, closing
 from tensordeck.store.database_errors import refused, translated
+from tensordeck.store.pool_use import pool_use
+from tensordeck.telemetry.store_measures import CommitMeasures, StoreMeasures
 
 __all__ = ["SqliteDatabase"]
 
@@ -70,6 +72,12 @@ class SqliteDatabase(Database):
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
         self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._commits = CommitMeasures()
+        self.measures = StoreMeasures(
+            commits={"all": self._commits},
+            waiting=lambda: {"all": self._queue.qsize()},
+            pools=lambda: {"all": pool_use(self.engine)},
+        )
         self._closed = False
         self._finished = False
         self._reclaim = threading.Event()
@@ -92,8 +100,11 @@ class SqliteDatabase(Database):
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """See `Database.read`."""
-        with translated(), self._connect() as connection, connection.begin():
-            yield connection
+        began = time.perf_counter()
+        with translated(), self._connect() as connection:
+            self.measures.connection_wait.observe(time.perf_counter() - began)
+            with connection.begin():
+                yield connection
 
     def _connect(self) -> Connection:
         with translated():
@@ -179,13 +190,16 @@ class SqliteDatabase(Database):
                 return
 
     def _write_group(self, group: list[Piece]) -> None:
+        began = time.perf_counter()
         try:
             outcomes = self._commit_group(group)
+            self._commits.committed(len(group), began)
         except BaseException as error:  # noqa: BLE001 -- handed to the callers; the writer lives on
             if len(group) > 1:  # one of them may be too big for the disk: the rest need not fail
                 for piece in group:
                     self._write_group([piece])
                 return
+            self._commits.failed()
             outcomes = [(group[0][1], None, refused(error) or error)]
             if isinstance(outcomes[0][2], errors.ResourceExhausted):
                 with contextlib.suppress(sqlite3.Error):

@@ -1,0 +1,118 @@
+"""Log lines, for people or for machines, each with the id of the request that it belongs to.
+
+The JSON form has a line an entry, with the fields that collectors of Google Cloud, Elastic and Loki
+know without configuration: `time` (RFC 3339), `severity`, `logger`, `message`.
+"""
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from tensordeck.telemetry.request_id import request_id
+
+__all__ = ["JsonLines", "TextLines", "configure_logs", "without_secrets"]
+
+_SECRETS: Final = (
+    # An Authorization header's value, and what is signed or made by us.
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ..."),
+    (re.compile(r"\btd-[a-z-]+\.[A-Za-z0-9._~+/=-]{8,}"), "..."),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), "..."),
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|$)", re.DOTALL),
+        "...",
+    ),
+    # key=value and "key": "value", as in URLs, forms, connection strings and JSON.
+    (
+        re.compile(
+            r"(?i)((?:access_|refresh_|id_|oauth_)?token|(?:client_|secret_)secret|password|passwd|"
+            r"assertion|private_key|secret_access_key|account_key|sas_token)"
+            r"(\"?\s*[=:]\s*\"?)[^\s\"'&,;]+"
+        ),
+        r"\1\2...",
+    ),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]+):[^\s/@]+@"), r"\1:...@"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text with what looks like a token, a password or a private key taken out.
+
+    The last net, not the first: no line is meant to hold any.
+    """
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+class TextLines(logging.Formatter):
+    """Lines for people: time, level, logger, message, and the request in brackets."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the base class's name
+        """The line without its traceback."""
+        line = super().formatMessage(record)
+        current = request_id()
+        return f"{line} [request {current}]" if current else line
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole entry; control characters in a message can't fake another entry."""
+        text = without_secrets(super().format(record))
+        head, newline, rest = text.partition("\n") if record.exc_info else (text, "", "")
+        return head.replace("\n", "\\n").replace("\r", "\\r").replace("\x1b", "\\x1b") + (
+            newline + rest
+        )
+
+
+class JsonLines(logging.Formatter):
+    """Lines for machines: one JSON object each.
+
+    Args:
+        spans: Gives the trace and span that are under way, as fields; empty without any.
+    """
+
+    def __init__(self, spans: Callable[[], dict[str, str]] = dict) -> None:
+        super().__init__()
+        self._spans = spans
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The entry."""
+        import orjson  # noqa: PLC0415 -- only where it is wanted
+
+        moment = datetime.fromtimestamp(record.created, UTC)
+        entry: dict[str, object] = {
+            "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "severity": record.levelname,
+            "logger": record.name,
+            "message": without_secrets(record.getMessage()),
+            "pid": os.getpid(),
+        }
+        if current := request_id():
+            entry["request_id"] = current
+        entry.update(self._spans())
+        entry.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            entry["exception"] = without_secrets(
+                "".join(traceback.format_exception(*record.exc_info))
+            )
+        return orjson.dumps(entry, default=str).decode()
+
+
+def configure_logs(form: str, level: str, spans: Callable[[], dict[str, str]] = dict) -> None:
+    """Sends all log entries to standard error.
+
+    Args:
+        form: `text` or `json`.
+        level: The least level of our own entries; other libraries' are told from warnings on.
+        spans: See `JsonLines`.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(spans) if form == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    logging.getLogger("tensordeck").setLevel(level.upper())
