@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
-import json
 import logging
 import os
 import signal
@@ -11,29 +9,32 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from tensordeck import errors
+from tensordeck import data_directory, errors
 from tensordeck.access import open_access
 from tensordeck.access.local import LocalAccess
 from tensordeck.board.app import board_app
 from tensordeck.console.pages import console_routes
 from tensordeck.console.templating import Templates
+from tensordeck.data_directory import Running
 from tensordeck.front.app import HttpApp
 from tensordeck.front.dispatch import Dispatcher
 from tensordeck.front.door import Door, Upstreams
+from tensordeck.front.end import End
 from tensordeck.front.grpc_server import GrpcServer
+from tensordeck.front.handed_connections import HandedConnections
 from tensordeck.front.http_head import LenientHttpProtocol
 from tensordeck.front.listening import listen_on
 from tensordeck.front.methods import IAM_POLICY, LOCATIONS, LOGGING, OPERATIONS, PROJECTS
 from tensordeck.front.metrics import MetricsPage, read_token_file, server_families
 from tensordeck.front.observed_calls import CallWatch, ObservedHttp
+from tensordeck.front.readiness import Readiness
 from tensordeck.front.rest import RestApi
 from tensordeck.front.server_certificate import ServerCertificate, open_server_certificate
 from tensordeck.front.socket_folder import socket_folder
@@ -63,25 +64,6 @@ from tensordeck.telemetry.call_measures import CallMeasures
 log: Final = logging.getLogger("tensordeck")
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server that takes calls.
-
-    Attributes:
-        url: What people open, e.g. `http://localhost:6060`.
-        sign_in_url: The same with a token that signs a browser in.
-        port: The port in use.
-        data_dir: Where everything lies.
-        start_seconds: From the call of `run` until calls were taken.
-    """
-
-    url: str
-    sign_in_url: str
-    port: int
-    data_dir: Path
-    start_seconds: float
-
-
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     """Serves until SIGINT or SIGTERM, then drains.
 
@@ -95,32 +77,65 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     began = time.monotonic()
     # The database holds the signing secret: nobody else on this machine may read what we make.
     os.umask(0o077)
-    with _data_dir(settings.data_dir) as data_dir:
-        uvloop.run(_serve(settings, data_dir, on_ready, began))
+    with data_directory.own(settings.data_dir), contextlib.ExitStack() as word:
+
+        def ready(running: Running) -> None:
+            word.enter_context(data_directory.announced(settings.data_dir, running))
+            on_ready(running)
+
+        uvloop.run(_serve(settings, ready, began))
+
+
+def run_worker(
+    settings: Settings,
+    open_connections: Callable[[], HandedConnections],
+    on_ready: Callable[[Running], None],
+) -> None:
+    """Serves, as one of several workers on a data directory, until no more connections come.
+
+    Args:
+        settings: How.
+        open_connections: Gives what the supervisor hands over; called on the event loop.
+        on_ready: Called once connections can be served.
+
+    Raises:
+        errors.TensordeckError: If it can't start.
+    """
+    uvloop.run(_serve(settings, on_ready, time.monotonic(), open_connections))
 
 
 async def _serve(
-    settings: Settings, data_dir: Path, on_ready: Callable[[Running], None], began: float
+    settings: Settings,
+    on_ready: Callable[[Running], None],
+    began: float,
+    open_connections: Callable[[], HandedConnections] | None = None,
 ) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    store = open_store(settings)
+    handed = open_connections() if open_connections else None
+    with _opened(settings) as (store, certificate, access), socket_folder() as sockets:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificate.reload)
+        parts = _Parts(settings, store, access, certificate, sockets, handed)
+        end = End(settings.drain_delay_seconds, parts.drain, handed)
+        running = await parts.start(began)
+        try:
+            on_ready(running)
+            await end.wait()
+        finally:
+            await parts.stop()
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Store, ServerCertificate, LocalAccess]]:
+    """What rests in the data directory and the database; made if it is not there yet."""
+    with data_directory.making_files(settings.data_dir):
+        store = open_store(settings)
+        try:
+            certificate = open_server_certificate(settings, ensure_certificates(settings))
+            access = open_access(store.catalog, settings)
+        except BaseException:
+            store.close()
+            raise
     try:
-        certificate = open_server_certificate(settings, ensure_certificates(settings))
-        loop.add_signal_handler(signal.SIGHUP, certificate.reload)
-        access = open_access(store.catalog, settings)
-        with socket_folder() as sockets:
-            parts = _Parts(settings, store, access, certificate, sockets, stopping)
-            running = await parts.start(began)
-            _write_running(data_dir, running)
-            try:
-                on_ready(running)
-                await stopping.wait()
-            finally:
-                (data_dir / "server.json").unlink(missing_ok=True)
-                await parts.stop()
+        yield store, certificate, access
     finally:
         store.close()
 
@@ -135,9 +150,10 @@ class _Parts:
         access: LocalAccess,
         certificate: ServerCertificate,
         sockets: Path,
-        stopping: asyncio.Event,
+        handed: HandedConnections | None,
     ) -> None:
         self._settings = settings
+        self._is_worker = handed is not None
         self._access = access
         upstreams = Upstreams(
             grpc_tls=sockets / "grpc-tls",
@@ -150,7 +166,7 @@ class _Parts:
             store, access, self._jobs.wake, self._jobs.check, lambda: _kept_logs(settings.data_dir)
         )
         watch = CallWatch(CallMeasures(), settings.slow_seconds)
-        self._door = Door(settings, upstreams, access.authenticate_proxy)
+        self._door = Door(settings, upstreams, access.authenticate_proxy, handed=handed)
         families = server_families(
             store, watch.measures, self._door.connections, lambda: certificate.ends
         )
@@ -162,7 +178,9 @@ class _Parts:
             credentials=certificate.grpc_credentials(),
         )
         rest = RestApi(dispatcher)
-        board = board_app(store, access, draining=stopping.is_set)
+        self._readiness = Readiness(access.check_store)
+        self._stopping = asyncio.Event()
+        board = board_app(store, access, draining=self._stopping.is_set)
         templates = Templates()
         self._preparations = (board.prepare, templates.prepare, rest.prepare)
         app = HttpApp(
@@ -173,7 +191,7 @@ class _Parts:
             google_routes=list(token_routes(access)),
             pages=list(console_routes(store, access, templates)),
             metrics=MetricsPage(families, access, read_token_file(settings.metrics_token_file)),
-            healthy=lambda: not stopping.is_set(),
+            readiness=self._readiness,
         )
         observed = ObservedHttp(app, watch)
         self._http = [
@@ -195,6 +213,7 @@ class _Parts:
             }
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._ended = threading.Event()
 
     async def start(self, began: float) -> Running:
         """Starts everything; returns once calls are taken."""
@@ -207,7 +226,6 @@ class _Parts:
         except BaseException:
             await self._grpc.stop(0)
             raise
-        self._sweeper.start()
         threading.Thread(target=self._prepare, args=(port,), name="prepare", daemon=True).start()
         url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
         return Running(
@@ -228,14 +246,26 @@ class _Parts:
                 prepare()
             except errors.TensordeckError as error:
                 log.warning("%s", error.message)
-        self._jobs.start(port)
+        with contextlib.ExitStack() as duties:
+            if self._is_worker:
+                self._jobs.load(port)
+                duties.enter_context(data_directory.wait_for_duties(self._settings.data_dir))
+            self._sweeper.start()
+            self._jobs.start(port)
+            self._ended.wait()
+
+    def drain(self) -> None:
+        """Tells load balancers to send their calls elsewhere."""
+        self._readiness.draining = True
 
     async def stop(self) -> None:
         """Takes no more calls, lets those in flight finish, then ends."""
+        self._stopping.set()  # open boards look elsewhere
         grace = self._settings.drain_seconds
         # First, while the door is open, for jobs send their logs through it.
         await asyncio.to_thread(self._jobs.stop, grace / 2)
         self._sweeper.stop()
+        self._ended.set()
         for server in self._http:
             server.should_exit = True
         await asyncio.gather(self._door.stop(grace), self._grpc.stop(grace))
@@ -333,42 +363,8 @@ def _kept_logs(data_dir: Path) -> JobLogs:
     return KeptLogs(data_dir)
 
 
-@contextlib.contextmanager
-def _data_dir(path: Path) -> Iterator[Path]:
-    """Makes the data directory and holds its lock, so that no second server writes there."""
-    lock: IO[str] | None = None
-    try:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = (path / "lock").open("a+")
-        except OSError as error:
-            raise errors.FailedPrecondition(
-                f"The data directory {path} can't be used: {error.strerror}. "
-                "Choose another one with --data-dir."
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise errors.FailedPrecondition(
-                f"Another Tensordeck server uses the data directory {path}. "
-                "Stop it, or choose another directory with --data-dir."
-            ) from error
-        yield path
-    finally:
-        if lock is not None:
-            lock.close()
-
-
-def _write_running(data_dir: Path, running: Running) -> None:
-    """Leaves word of port and URL for `tensordeck exec` and its siblings."""
-    target = data_dir / "server.json"
-    draft = target.with_suffix(".tmp")
-    draft.write_text(json.dumps({"pid": os.getpid(), "port": running.port, "url": running.url}))
-    draft.replace(target)
-
-
 def _shown_host(host: str) -> str:
     return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
 
 
-__all__ = ["Running", "make_dispatcher", "run"]
+__all__ = ["Running", "make_dispatcher", "run", "run_worker"]

@@ -15,7 +15,9 @@ from tensordeck.errors import InvalidArgument
 
 _BOUNDS: Final = {
     "port": (0, 65535),
+    "workers": (1, 256),
     "drain_seconds": (0, math.inf),
+    "drain_delay_seconds": (0, math.inf),
     "slow_seconds": (0, math.inf),
     "metrics_port": (0, 65535),
     "parallel_jobs": (1, 1000),
@@ -55,7 +57,10 @@ class Settings:
         metrics_token_file: A file with a bearer token that opens `/metrics` and nothing else.
         metrics_host: The address of the port for metrics.
         metrics_port: A further port that has only `/metrics`, for whoever can reach it; 0 for none.
-        drain_seconds: How long requests in flight may take once a stop was asked for.
+        workers: How many processes serve.
+        drain_seconds: How long requests in flight may take once no more connections are taken.
+        drain_delay_seconds: How long, after a stop was asked for, connections are still taken, so
+            that load balancers have time to notice.
         run_jobs: Whether this server runs training jobs; otherwise they wait for one that does.
         executor: What runs their replicas: `process`, `container` or `ray`.
         parallel_jobs: How many jobs run at a time; the others wait.
@@ -89,7 +94,9 @@ class Settings:
     metrics_token_file: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
+    workers: int = 1
     drain_seconds: float = 4.0
+    drain_delay_seconds: float = 0.0
     run_jobs: bool = True
     executor: str = "process"
     parallel_jobs: int = 4

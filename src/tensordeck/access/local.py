@@ -156,6 +156,14 @@ class LocalAccess(Access):
         self._tokens: dict[str, tuple[Caller, float]] = {}
         self._lock = threading.Lock()
 
+    def check_store(self) -> None:
+        """Reads a little of what every call needs, to see whether the store answers.
+
+        Raises:
+            errors.TensordeckError: If it does not.
+        """
+        self._records.read_again(_SERVER)
+
     def authenticate(self, authorization: str | None) -> Caller:
         """See `Access.authenticate`."""
         return self._identify(authorization)[0]

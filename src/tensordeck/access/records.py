@@ -50,6 +50,10 @@ class CredentialRecords:
         record = seen[1]
         return None if record is None or record.revoked else record
 
+    def read_again(self, credential_id: str) -> Credential:
+        """Reads a credential from the catalog, whatever is remembered. Raises as `Catalog.get`."""
+        return self._catalog.get(Credential, credential_id)
+
     def counts(self, credential_id: str) -> bool:
         """Whether a credential is known to count without asking the catalog."""
         seen = self._seen.get(credential_id)

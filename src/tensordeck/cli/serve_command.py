@@ -4,9 +4,7 @@ Plain argparse, as `exec` and `env`: a server should not load another framework 
 """
 
 import argparse
-import gc
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -18,10 +16,11 @@ from tensordeck import __version__
 from tensordeck.cli.styles import BOLD, FAINT, styled
 from tensordeck.errors import InvalidArgument
 from tensordeck.settings import Settings
+from tensordeck.startup import lean_start, settle
 from tensordeck.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
-    from tensordeck.server import Running
+    from tensordeck.data_directory import Running
 
 __all__ = ["SUMMARY", "parser", "run"]
 
@@ -57,9 +56,14 @@ _OPTIONS: Final = {
         "N",
         "a further port with /metrics alone, for whoever can reach it; 0 for none",
     ),
+    "workers": ("N", "how many processes share the port and the work"),
     "drain_seconds": (
         "SECONDS",
         "how long requests in flight may take after Ctrl-C or SIGTERM",
+    ),
+    "drain_delay_seconds": (
+        "SECONDS",
+        "how long connections are still taken after that, while /readyz says no",
     ),
     "run_jobs": ("BOOL", "whether this server runs training jobs"),
     "executor": ("NAME", "what runs them: process, container or ray"),
@@ -119,29 +123,25 @@ def run(arguments: Sequence[str]) -> int:
     """
     settings = Settings.load(vars(parser().parse_args(arguments)))
     configure_logs(settings.log_format, settings.log_level)
-    # Hardly anything that is loaded at a start is ever garbage: searching it takes a tenth of the
-    # start, and later a part of every full collection.
-    gc.disable()
-    try:
-        _import_numpy()
+    ready = _greet if settings.log_format == "text" else _greet_in_log
+    if settings.workers > 1:
+        from tensordeck.workers import supervisor
+
+        supervisor.run(settings, ready)
+        return 0
+    with lean_start():
         from tensordeck import server
 
-        server.run(settings, _ready if settings.log_format == "text" else _ready_in_log)
-    finally:
-        gc.enable()
+        def settled(running: "Running") -> None:
+            settle()
+            ready(running)
+
+        server.run(settings, settled)
     return 0
 
 
-def _ready(running: "Running") -> None:
-    gc.freeze()
-    gc.enable()
-    _greet(running)
-
-
-def _ready_in_log(running: "Running") -> None:
-    """As `_ready` for a program that reads: without the link that signs a browser in."""
-    gc.freeze()
-    gc.enable()
+def _greet_in_log(running: "Running") -> None:
+    """As `_greet` for a program that reads: without the link that signs a browser in."""
     logging.getLogger("tensordeck").info(
         "Tensordeck %s is ready at %s after %.2f s; its data is in %s",
         __version__,
@@ -149,23 +149,6 @@ def _ready_in_log(running: "Running") -> None:
         running.start_seconds,
         running.data_dir,
     )
-
-
-def _import_numpy() -> None:
-    """Imports numpy without the threads of its linear algebra, which nothing here uses.
-
-    The variable is put back, because the programs that the server starts may do linear algebra.
-    """
-    variable = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(variable)
-    os.environ[variable] = "1"
-    try:
-        import numpy as np  # noqa: F401 -- for its effect
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
 
 
 def _reader(name: str) -> Callable[[str], Any]:

@@ -4,17 +4,16 @@ Google's hosts arrive here through the gateway, our own address directly. What a
 follows from its host and the start of its path; the faces know nothing of each other.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tensordeck.front.metrics import PATH
 from tensordeck.front.observed_calls import FACE
+from tensordeck.front.readiness import Readiness
 
 _API: Final = ("/v1/", "/v1beta1/", "/ui/", "/v2/", "/v3/")
 _BOARD: Final = ("/experiment/", "/compare/", "/board/")
@@ -31,7 +30,7 @@ class HttpApp:
         google_routes: Token endpoint and other small Google services.
         pages: Our own pages, the sign-in page among them.
         metrics: Tells what the server counts.
-        healthy: Whether the server takes calls now.
+        readiness: Answers probes.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class HttpApp:
         google_routes: list[BaseRoute],
         pages: list[BaseRoute],
         metrics: ASGIApp,
-        healthy: Callable[[], bool],
+        readiness: Readiness,
     ) -> None:
         self._rest = rest
         self._storage = storage
@@ -53,7 +52,7 @@ class HttpApp:
         self._google = google_routes
         self._pages = Starlette(routes=pages)
         self._metrics = metrics
-        self._healthy = healthy
+        self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -64,9 +63,9 @@ class HttpApp:
             scope[FACE] = "metrics"
             await self._metrics(scope, receive, send)
             return
-        if path == "/healthz":
+        if path in Readiness.paths:
             scope[FACE] = "health"
-            await self._health(scope, receive, send)
+            await self._readiness(scope, receive, send)
             return
         if self._is_storage(scope):
             scope[FACE] = "storage"
@@ -88,14 +87,3 @@ class HttpApp:
         else:
             scope[FACE] = "console"
             await self._pages(scope, receive, send)
-
-    def _health(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        verb = Request(scope).method
-        response: Response = (
-            PlainTextResponse("ok\n")
-            if self._healthy()
-            else PlainTextResponse("draining\n", 503, {"Retry-After": "1"})
-        )
-        if verb not in ("GET", "HEAD"):
-            response = PlainTextResponse("use GET\n", 405, {"Allow": "GET, HEAD"})
-        return response(scope, receive, send)

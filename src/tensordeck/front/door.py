@@ -19,6 +19,7 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.front.arrival import Arrival
 from tensordeck.front.first_bytes import Speech
 from tensordeck.front.gateway import Gateway, is_loopback
+from tensordeck.front.handed_connections import HandedConnections
 from tensordeck.front.listening import BACKLOG, listen_on
 from tensordeck.settings import Settings
 
@@ -59,6 +60,7 @@ class Door:
         authenticate_proxy: Raises `Unauthenticated` unless a `Proxy-Authorization` value is
             good; callers from other machines need one for the gateway.
         max_connections: At most this many are served at a time.
+        handed: Where connections come from that another process accepts; None to listen itself.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Door:
         upstreams: Upstreams,
         authenticate_proxy: Callable[[str | None], object],
         max_connections: int = MAX_CONNECTIONS,
+        handed: HandedConnections | None = None,
     ) -> None:
         self._settings = settings
         self._authenticate = authenticate_proxy
@@ -79,6 +82,7 @@ class Door:
             Speech.HTTP: str(upstreams.http),
         }
         self._limit = max_connections
+        self._handed = handed
         self._served: set[Arrival] = set()
         self._waiting: deque[Arrival] = deque()
         self._empty = asyncio.Event()
@@ -94,8 +98,9 @@ class Door:
             InvalidArgument: If the upstream proxy's URL can't be read.
         """
         self._limit = min(self._limit, _allowed_connections())
-        sockets = listen_on(self._settings.host, self._settings.port)
-        port = int(sockets[0].getsockname()[1])
+        handed = self._handed
+        sockets = [] if handed else listen_on(self._settings.host, self._settings.port)
+        port = handed.port if handed else int(sockets[0].getsockname()[1])
         try:
             self.gateway = Gateway(
                 self._authenticate, self._settings.upstream_proxy, frozenset({port})
@@ -104,6 +109,8 @@ class Door:
             for listener in sockets:
                 listener.close()
             raise
+        if handed:
+            handed.start(lambda: Arrival(self), lambda: sum(self.connections()))
         loop = asyncio.get_running_loop()
         for listener in sockets:
             self._servers.append(
@@ -146,6 +153,8 @@ class Door:
 
     def admit(self, arrival: Arrival) -> None:
         """Serves a connection, or lets it wait for its turn, or drops it; `arrival` calls it."""
+        if self._handed:
+            self._handed.changed()
         if len(self._served) < self._limit:
             self._serve(arrival)
         elif len(self._waiting) < self._limit:
@@ -162,6 +171,8 @@ class Door:
     def leave(self, arrival: Arrival) -> None:
         """Forgets a connection that has ended; the next one has its turn. `arrival` calls it."""
         self._served.discard(arrival)
+        if self._handed:
+            self._handed.changed()
         while self._waiting and len(self._served) < self._limit:
             following = self._waiting.popleft()
             if not following.gone:

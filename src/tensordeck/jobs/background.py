@@ -36,26 +36,34 @@ class BackgroundController:
         self._controller: Controller | None = None
         self._lock = threading.Lock()
         self._stopped = False
+        self._started = False
 
-    def start(self, port: int) -> None:
-        """Loads the controller, which takes a moment, and starts it.
+    def load(self, port: int) -> None:
+        """Loads the controller, which takes a moment: from then on jobs are checked.
 
         Args:
             port: The port at which the server takes calls.
         """
-        if not self._settings.run_jobs:
+        if not self._settings.run_jobs or self._controller is not None:
             return
         try:
             from tensordeck.jobs.controller import open_controller  # noqa: PLC0415 -- the purpose
 
-            controller = open_controller(self._settings, self._store, self._access, port)
+            self._controller = open_controller(self._settings, self._store, self._access, port)
         except Exception:
             log.exception("This server runs no jobs: the job controller could not start")
-            return
+
+    def start(self, port: int) -> None:
+        """Loads the controller, unless that was done, and lets it run jobs.
+
+        Args:
+            port: The port at which the server takes calls.
+        """
+        self.load(port)
         with self._lock:
-            if not self._stopped:
-                controller.start()
-                self._controller = controller
+            if self._controller is not None and not self._stopped:
+                self._controller.start()
+                self._started = True
 
     def wake(self) -> None:
         """Says that a job came or is to be cancelled."""
@@ -79,5 +87,6 @@ class BackgroundController:
         """
         with self._lock:
             self._stopped = True
-        if self._controller is not None:
+            started = self._started
+        if self._controller is not None and started:
             self._controller.stop(seconds)
