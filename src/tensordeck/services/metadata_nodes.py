@@ -156,11 +156,23 @@ class MetadataNodes(MetadataSchemas):
         super().__init__(store)
         self._handed_out = HandedOut()
 
-    def _shown(self, kind: NodeKind[N], record: N) -> Any:
-        """A record as callers see it; a context is remembered, for its next update's sake."""
+    def _shown(self, kind: NodeKind[N], record: N, merged: Any = None) -> Any:
+        """A record as callers see it; a context is remembered, for its next update's sake.
+
+        Args:
+            kind: What it is.
+            record: The record.
+            merged: The message that it was just made of, to save making it again: it may have all
+                but its etag and its time of change.
+        """
         metadata = structs.spelled(record.metadata)
         plain = metadata is record.metadata
-        message = kind.message(record if plain else replace(record, metadata=metadata))
+        if merged is not None and plain:
+            message = merged
+            message.etag = metadata_etag(record)
+            set_micros(message.update_time, record.update_time)
+        else:
+            message = kind.message(record if plain else replace(record, metadata=metadata))
         if isinstance(record, Context):
             self._handed_out.remember(record, message.etag, message.metadata.ByteSize())
         return message
@@ -222,6 +234,7 @@ class MetadataNodes(MetadataSchemas):
         schema = self._schema_of(kind, name, given)
         whole = given.HasField("metadata") and not request.update_mask.paths
         before: list[N] = []
+        merged: list[Any] = []
 
         def change(record: N) -> N:
             before[:] = [record]
@@ -234,6 +247,7 @@ class MetadataNodes(MetadataSchemas):
             # What is about to be replaced as a whole need not be made a message first.
             message = kind.message(replace(record, metadata={}) if whole else record)
             masks.merge(message, wanted, request.update_mask, writable)
+            merged[:] = [message]
             kind.check(message, record.labels)
             changed = kind.changed(record, message)
             if changed.metadata != record.metadata:  # what is there may be older than its schema
@@ -248,7 +262,7 @@ class MetadataNodes(MetadataSchemas):
             return self._create(kind, str(name.parent), given, name.id)
         if then is not None:
             then(before[0], updated)
-        return self._shown(kind, updated)
+        return self._shown(kind, updated, merged[0])
 
     def _schema_of(
         self, kind: NodeKind[N], name: ResourceName, given: Any

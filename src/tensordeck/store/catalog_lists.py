@@ -71,7 +71,7 @@ def list_page(
     if len(found) > page_size:
         found = found[:page_size]
         next_token = seal_token(query, list(found[-1][-len(keys) :]))
-    return Page(rows.records(connection, found), next_token)
+    return Page(rows.records(found), next_token)
 
 
 def _children_of(
