@@ -81,7 +81,7 @@ class SqlCatalog(Catalog):
         with self._read() as connection:
             for group in batches(names):
                 selected = connection.execute(rows.by_names, {"names": group}).all()
-                found.update((r.name, r) for r in rows.records(connection, selected))
+                found.update((r.name, r) for r in rows.records(selected))
         return found
 
     def update(self, kind: type[R], name: str, change: Callable[[R], R]) -> R:
@@ -253,7 +253,7 @@ def _valid_values() -> Iterator[None]:
 
 
 def _find(connection: Connection, rows: Rows[R], name: str) -> R | None:
-    found = rows.records(connection, connection.execute(rows.by_name, {"name": name}).all())
+    found = rows.records(connection.execute(rows.by_name, {"name": name}).all())
     return found[0] if found else None
 
 
