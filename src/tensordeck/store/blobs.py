@@ -21,6 +21,8 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from tensordeck import errors
 from tensordeck.settings import Settings
+from tensordeck.store.blob_holds import PREFIX as HOLDS
+from tensordeck.store.blob_holds import BlobHolds
 from tensordeck.store.contract import Blobs, Catalog
 from tensordeck.store.object_store import check_access, open_object_store, reason_of, translated
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
@@ -89,6 +91,7 @@ class ObjectStoreBlobs(Blobs):
     def __init__(self, store: "ObjectStore", folder: Path | None = None) -> None:
         self._store = store
         self._folder = folder
+        self._holds = BlobHolds(store)
         self._synced_shards: set[str] = set()
 
     def write(self, key: str, chunks: Iterator[bytes]) -> int:
@@ -134,6 +137,8 @@ class ObjectStoreBlobs(Blobs):
 
     def delete(self, keys: Sequence[str]) -> None:
         """As the contract says."""
+        if not keys or self._holds.any():
+            return
         if len(keys) > 1 and isinstance(self._store, S3Store):  # a thousand a request
             with translated(""):
                 obstore.delete(self._store, list(keys))
@@ -143,13 +148,18 @@ class ObjectStoreBlobs(Blobs):
                 obstore.delete(self._store, key)
 
     def keys(self) -> Iterator[tuple[str, int]]:
-        """As the contract says; what is being written is not among them."""
+        """As the contract says; neither what is being written is among them, nor holds."""
         now = datetime.now(UTC)
         with translated(""):
             for page in obstore.list(self._store):
                 for found in page:
-                    age = (now - found["last_modified"]).total_seconds()
-                    yield found["path"], max(0, int(age))
+                    if not found["path"].startswith(HOLDS):
+                        age = (now - found["last_modified"]).total_seconds()
+                        yield found["path"], max(0, int(age))
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """As the contract says; servers elsewhere see it too."""
+        return self._holds.held()
 
     def discard_unfinished(self, older_than_s: float) -> int:
         """Removes the temporary files of a local store; a cloud store's own rules do it there."""

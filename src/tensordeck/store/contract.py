@@ -16,6 +16,7 @@ Rules for all of it:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -489,11 +490,18 @@ class Blobs(ABC):
 
     @abstractmethod
     def delete(self, keys: Sequence[str]) -> None:
-        """Removes keys; one that is not there is no error."""
+        """Removes keys; one that is not there is no error, nor is one that is `held`."""
 
     @abstractmethod
     def keys(self) -> Iterator[tuple[str, int]]:
         """Lists (key, age in seconds) of all that is stored, to find orphans."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Lets nothing be deleted while the block runs, by whatever server: for backups.
+
+        A deletion meanwhile does nothing; what it was to remove is an orphan, for the next sweep.
+        """
+        return nullcontext()
 
     def discard_unfinished(self, older_than_s: float) -> int:  # noqa: ARG002 -- for backends
         """Removes what writes that were cut off left behind; returns how many pieces.

@@ -12,6 +12,7 @@ from tensordeck import errors
 from tensordeck.names import shown
 from tensordeck.store import schema
 from tensordeck.store.batches import batches
+from tensordeck.store.database_errors import refused
 from tensordeck.store.resources import Resource, Run, Tensorboard, TimeSeries
 from tensordeck.store.rows import KINDS, Rows, parent_of, place_of
 
@@ -67,7 +68,10 @@ def add_resources(connection: Connection, rows: Rows[R], resources: Sequence[R])
     statement = insert(rows.table).returning(rows.table.c.name, rows.table.c.pk)
     try:
         keys = {row[0]: row[1] for row in connection.execute(statement, values)}
-    except IntegrityError as error:  # another server wrote between our look and our insert
+    except IntegrityError as error:
+        if isinstance(stopped := refused(error), errors.Unavailable):  # the store was moved
+            raise stopped from error
+        # Another server wrote between our look and our insert.
         raise errors.AlreadyExists(
             f"{rows.kind.__name__} {shown(resources[0].name)} or one like it already exists."
         ) from error

@@ -17,7 +17,7 @@ from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.telemetry.store_measures import StoreMeasures
 
-__all__ = ["Database", "closing", "open_database"]
+__all__ = ["Database", "closing", "open_database", "open_unchanged"]
 
 T = TypeVar("T")
 
@@ -105,6 +105,25 @@ def open_database(settings: Settings) -> Database:
         where = _shown(settings)
         raise errors.FailedPrecondition(f"{where} can't be opened: {error}") from error
     return database
+
+
+def open_unchanged(settings: Settings) -> Database:
+    """Opens the settings' database as it is: no table is made or brought up to date.
+
+    An SQLite file is made when it is missing.
+
+    Raises:
+        errors.FailedPrecondition: If it can't be opened.
+        errors.InvalidArgument: If the URL names a database that is not spoken.
+    """
+    try:
+        return _opened(settings)
+    except OSError as error:
+        raise errors.FailedPrecondition(
+            f"{error.filename} can't be used for data: {error.strerror}."
+        ) from error
+    except (errors.DataLoss, errors.Internal, errors.Unavailable) as error:
+        raise errors.FailedPrecondition(f"{_shown(settings)} can't be opened: {error}") from error
 
 
 def closing() -> errors.Unavailable:

@@ -13,7 +13,7 @@ import sqlalchemy.exc
 
 from tensordeck import errors
 
-__all__ = ["refused", "translated"]
+__all__ = ["WRITE_STOPPED", "refused", "translated"]
 
 DISK_FULL: Final = frozenset(
     {
@@ -36,6 +36,8 @@ POSTGRESQL_FULL: Final = ("53100", "53200", "53400")
 POSTGRESQL_DAMAGED: Final = ("XX001", "XX002")
 POSTGRESQL_GONE: Final = "23503"  # a foreign key that points nowhere
 POSTGRESQL_VALUE: Final = ("22", "54")
+WRITE_STOPPED: Final = "TD001"
+"""The SQLSTATE of our own that a store which was moved elsewhere answers writes with."""
 
 
 def refused(error: BaseException) -> errors.TensordeckError | None:
@@ -50,6 +52,8 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
             return errors.Internal(f"The database layer failed ({type(error).__name__}).")
         return None
     name = getattr(cause, "sqlite_errorname", None) or ""
+    if name == "SQLITE_CONSTRAINT_TRIGGER":  # `tensordeck.moving.write_stop` has the only ones
+        return errors.Unavailable(str(cause))
     if name in DISK_FULL:
         return errors.ResourceExhausted(
             "The disk that holds the store is full; nothing of this request was written. "
@@ -73,6 +77,8 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
 
 def _refused_by_postgresql(state: str | None, cause: object) -> errors.TensordeckError:
     """The error of an SQLSTATE; a connection that broke, or was never made, has none."""
+    if state == WRITE_STOPPED:
+        return errors.Unavailable(str(cause).strip().partition("\n")[0])
     if state is None or state.startswith(POSTGRESQL_AWAY):
         reason = str(cause).strip().partition("\n")[0]
         return errors.Unavailable(f"The database did not answer ({reason}); try again.")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from tensordeck.errors import TensordeckError
 from tensordeck.store.contract import Blobs
@@ -57,6 +58,10 @@ class MeasuredBlobs(Blobs):
     def keys(self) -> Iterator[tuple[str, int]]:
         """See `Blobs.keys`."""
         return self._blobs.keys()
+
+    def held(self) -> AbstractContextManager[None]:
+        """See `Blobs.held`."""
+        return self._blobs.held()
 
     def discard_unfinished(self, older_than_s: float) -> int:
         """See `Blobs.discard_unfinished`."""

@@ -5,6 +5,7 @@ the largest number is what this version of Tensordeck needs.
 """
 
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
@@ -12,7 +13,7 @@ from tensordeck import errors
 from tensordeck.store import points_schema
 from tensordeck.store.database import Database
 
-__all__ = ["bring_up_to_date", "create", "head", "migrate"]
+__all__ = ["UNFINISHED", "bring_up_to_date", "create", "head", "migrate", "revision"]
 
 FOLDER = Path(__file__).parent
 VERSION_TABLE = (
@@ -20,6 +21,8 @@ VERSION_TABLE = (
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
 """As Alembic makes it: https://alembic.sqlalchemy.org/en/latest/api/ddl.html."""
+UNFINISHED: Final = "unfinished_copy"
+"""A table of this name is in a database that `tensordeck.moving` is not done with."""
 
 
 def head() -> str:
@@ -31,11 +34,12 @@ def bring_up_to_date(database: Database) -> None:
     """Makes the tables of a new database; runs the steps that an old one lacks, mostly none.
 
     Raises:
-        errors.FailedPrecondition: If a newer version wrote it, or it is no Tensordeck database.
+        errors.FailedPrecondition: If a newer version wrote it, it is no Tensordeck database, or a
+            copy into it was cut off.
     """
     newest = head()
     with database.read() as connection:
-        stored = _revision(connection)
+        stored = revision(connection)
     if stored == newest:
         return
     if stored > newest:
@@ -45,7 +49,7 @@ def bring_up_to_date(database: Database) -> None:
         )
 
     def work(connection: Connection) -> None:
-        found = _revision(connection)  # another server may have been faster
+        found = revision(connection)  # another server may have been faster
         if not found:
             create(connection)
         elif found < newest:
@@ -82,9 +86,18 @@ def migrate(connection: Connection, target: str = "head") -> None:
     command.upgrade(config, target)
 
 
-def _revision(connection: Connection) -> str:
-    """The step that a database is at; empty for a new one."""
+def revision(connection: Connection) -> str:
+    """The step that a database is at; empty for a new one.
+
+    Raises:
+        errors.FailedPrecondition: As `bring_up_to_date`, but for a newer version.
+    """
     tables = inspect(connection).get_table_names()
+    if UNFINISHED in tables:
+        raise errors.FailedPrecondition(
+            f"{connection.engine.url.database} holds a part of a store: a migration or a restore "
+            "into it was cut off. Run that command again; it goes on where it stopped."
+        )
     if "alembic_version" in tables:
         return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
     if tables:

@@ -1,0 +1,139 @@
+"""Two databases, row by row: the proof at the end of a move."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, select
+
+from tensordeck.moving.differences import paired
+from tensordeck.moving.moment import key_columns
+from tensordeck.moving.progress import Progress, Step, silent
+from tensordeck.moving.tables import TABLES
+from tensordeck.store import schema
+
+__all__ = ["Comparison", "TableComparison", "compare"]
+
+_TELL_EVERY: Final = 500
+_SHOWN_RUNS: Final = 5
+
+
+@dataclass(slots=True)
+class TableComparison:
+    """A table on both sides.
+
+    Attributes:
+        name: The table.
+        source_rows: How many rows the source has.
+        target_rows: How many the target has.
+        source_checksum: What the source's rows hash to, in the order of their keys.
+        target_checksum: The same of the target's.
+    """
+
+    name: str
+    source_rows: int
+    target_rows: int
+    source_checksum: str
+    target_checksum: str
+
+    @property
+    def alike(self) -> bool:
+        """Whether the two hold the same rows."""
+        return (self.source_rows, self.source_checksum) == (self.target_rows, self.target_checksum)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What came out.
+
+    Attributes:
+        tables: Every table.
+        runs: How many runs were compared: their rows, and all points' rows that belong to them.
+        differing_runs: The keys of those that are not alike.
+    """
+
+    tables: list[TableComparison]
+    runs: int
+    differing_runs: set[int] = field(default_factory=set)
+
+    @property
+    def alike(self) -> bool:
+        """Whether nothing differs."""
+        return all(table.alike for table in self.tables)
+
+    def differing(self, source: Connection) -> str:
+        """Names what differs, in one line; some runs by their names."""
+        tables = ", ".join(table.name for table in self.tables if not table.alike)
+        if not self.differing_runs:
+            return tables
+        chosen = sorted(self.differing_runs)[:_SHOWN_RUNS]
+        names = source.scalars(select(schema.runs.c.name).where(schema.runs.c.pk.in_(chosen))).all()
+        return f"{tables}; {len(self.differing_runs):,} runs, e.g. {', '.join(names)}"
+
+
+def compare(
+    source: Connection,
+    target: Connection,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+    progress: Progress = silent,
+    total: int = 0,
+) -> Comparison:
+    """Reads both sides whole and compares every column of every row.
+
+    Args:
+        source: One side.
+        target: The other.
+        leave_out: Names of tables that need not be alike.
+        progress: Told how far it is.
+        total: How many rows there are, to tell.
+    """
+    result = Comparison([], 0)
+    done = 0
+    for table in TABLES:
+        if table.name in leave_out:
+            continue
+        columns = [*key_columns(table), *(column for column in table.c if not column.primary_key)]
+        names = [column.name for column in columns]
+        run_at = _run_column(table, names)
+        hashes = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
+        counts = [0, 0]
+        for _, ours, theirs in paired(source, target, table, columns):
+            if done % _TELL_EVERY == 0:
+                progress(Step("Comparing", done, total, 0))
+            done += 1
+            same = ours == theirs
+            for side, row in enumerate((ours, theirs)):
+                if row is not None:
+                    counts[side] += 1
+                    _feed(hashes[side], row)
+                    if not same and run_at is not None:
+                        result.differing_runs.add(row[run_at])
+        result.tables.append(
+            TableComparison(
+                table.name, counts[0], counts[1], hashes[0].hexdigest(), hashes[1].hexdigest()
+            )
+        )
+        if table is schema.runs:
+            result.runs = counts[0]
+    return result
+
+
+def _run_column(table: Table, names: list[str]) -> int | None:
+    """Where a table's rows say which run they belong to."""
+    if table is schema.runs:
+        return names.index("pk")
+    if table is schema.time_series:
+        return names.index("parent_pk")
+    return names.index("run_pk") if "run_pk" in names else None
+
+
+def _feed(digest: "hashlib.blake2b", values: Iterable[Any]) -> None:
+    """Adds a row to a checksum, the same way whatever the database hands over."""
+    parts = []
+    for value in values:
+        part = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+        parts.append(b"%d:" % len(part))
+        parts.append(part)
+    digest.update(b"".join(parts))

@@ -1,0 +1,355 @@
+"""A target database is made equal to a moment of a source: what differs is written, nothing else.
+
+Whatever the target holds is a starting point: nothing yet, an older moment, or a part of it that
+an interrupted copy left. Tables go in the order of their foreign keys; rows that the source no
+longer has go first, so that names are free again. A row that refers to blobs is written after its
+blobs are safe, a series' summary after its points: what the target holds is whole, and is not
+copied again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, bindparam, func, select, tuple_
+
+from tensordeck.moving.blob_copies import BlobCopies, CopiedBlob, WantedBlob
+from tensordeck.moving.differences import differences, paired, stamp_columns
+from tensordeck.moving.moment import held_moment, key_columns, rows_in_order
+from tensordeck.moving.numbering import last_numbers, raise_numbers
+from tensordeck.moving.progress import Progress, Step, silent
+from tensordeck.moving.tables import POINTS, TABLES
+from tensordeck.store import points_schema, schema
+from tensordeck.store.database import Database
+
+__all__ = ["DatabaseCopy", "row_counts"]
+
+_BATCH_BYTES: Final = 8 * 2**20
+"""About what one transaction of the target writes."""
+_BATCH_ROWS: Final = 500
+_BATCH_SERIES: Final = 500
+_FLAT_SIZE: Final = 512
+"""What a value without a length is taken to need, and what a row needs besides its values."""
+
+Values = dict[str, Any]
+
+
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Counts the rows of every table."""
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in TABLES
+    }
+
+
+class DatabaseCopy:
+    """Copies from one moment of a source.
+
+    Args:
+        source: A connection at that moment.
+        target: Where to.
+        blobs: Copies the blobs that rows refer to; None where both sides share one object store.
+        leave_out: Names of tables that are not copied.
+        progress: Told how far it is.
+        copied: Told what blobs were copied, before the rows that refer to them are written.
+    """
+
+    def __init__(
+        self,
+        source: Connection,
+        target: Database,
+        blobs: BlobCopies | None,
+        *,
+        leave_out: frozenset[str] = frozenset(),
+        progress: Progress = silent,
+        copied: Callable[[Sequence[CopiedBlob]], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._blobs = blobs
+        self._tables = [
+            table for table in TABLES if table not in POINTS and table.name not in leave_out
+        ]
+        self._progress = progress
+        self._copied = copied
+        self._done = 0
+        self._total = 0
+
+    def run(self, doing: str = "Copying") -> int:
+        """Makes the target equal to the moment.
+
+        Returns:
+            How many rows differed.
+
+        Raises:
+            errors.TensordeckError: As either side does; run it again to go on.
+        """
+        with held_moment(self._target) as target:
+            empty = not any(row_counts(target).values())
+        sizes = row_counts(self._source)
+        self._total = sum(sizes[table.name] for table in self._tables)
+        self._done = 0
+        differed = 0
+        if not empty:
+            for table in reversed(self._tables):
+                differed += self._make_room(table, doing)
+        for table in self._tables:
+            if table is points_schema.summaries:
+                differed += self._fill_series(doing)
+            else:
+                differed += self._fill(table, doing)
+        numbers = last_numbers(self._source)
+        self._target.write(lambda connection: raise_numbers(connection, numbers))
+        return differed
+
+    def _make_room(self, table: Table, doing: str) -> int:
+        """Removes rows that the source has no more; frees names that its rows have changed."""
+        removed = 0
+        with held_moment(self._target) as target:
+            pairs = (
+                pair
+                for pair in differences(self._source, target, table, stamp_columns(table))
+                if pair.target is not None
+            )
+            for group in _grouped(pairs, _BATCH_ROWS):
+                gone = [pair.key for pair in group if pair.source is None]
+                changed = [pair.key for pair in group if pair.source is not None]
+                removed += len(gone)
+
+                def work(connection: Connection, gone: Any = gone, changed: Any = changed) -> None:
+                    _delete(connection, table, gone)
+                    _free_titles(connection, table, changed)
+
+                self._target.write(work)
+                self._tell(doing, 0)
+        return removed
+
+    def _fill(self, table: Table, doing: str) -> int:
+        """Writes the rows that are new or changed."""
+        stamps = stamp_columns(table)
+        differed = 0
+        with held_moment(self._target) as target:
+            for group in _grouped(self._counted(target, table, doing), _BATCH_ROWS):
+                new = [pair.source for pair in group if pair.target is None]
+                changed = [pair.source for pair in group if pair.target is not None]
+                differed += len(group)
+                if len(stamps) == len(table.c):  # the stamp is the whole row
+                    self._put(table, map(_values, new), map(_values, changed))
+                else:
+                    width = len(key_columns(table))
+                    self._put(
+                        table,
+                        self._fetched(table, [tuple(row[:width]) for row in new if row]),
+                        self._fetched(table, [tuple(row[:width]) for row in changed if row]),
+                    )
+        return differed
+
+    def _counted(self, target: Connection, table: Table, doing: str) -> Iterator[Any]:
+        """The pairs of a table that are not alike; all are counted."""
+        for number, pair in enumerate(paired(self._source, target, table, stamp_columns(table))):
+            if number % _BATCH_ROWS == 0:
+                self._tell(doing, 0)
+            self._done += 1
+            if pair.source is not None and pair.source != pair.target:
+                yield pair
+
+    def _fetched(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Iterator[Values]:
+        """Whole rows of the source."""
+        if not keys:
+            return
+        columns = key_columns(table)
+        condition = (
+            columns[0].in_([key[0] for key in keys])
+            if len(columns) == 1
+            else tuple_(*columns).in_(keys)
+        )
+        ordered = [*columns, *(column for column in table.c if not column.primary_key)]
+        yield from map(_values, rows_in_order(self._source, table, ordered, condition))
+
+    def _put(self, table: Table, new: Iterable[Values], changed: Iterable[Values]) -> None:
+        for rows in _sized(new):
+            self._copy_blobs(table, rows, {})
+            self._target.write(partial(_insert, table, rows))
+        for rows in _sized(changed):
+            self._copy_blobs(table, rows, self._present(table, rows))
+            self._target.write(partial(_update, table, rows))
+
+    def _present(self, table: Table, rows: Sequence[Values]) -> dict[int, set[str]]:
+        """The blobs that rows of the target refer to already, by the rows' keys."""
+        column = _BLOB_COLUMNS.get(table.name)
+        if column is None:
+            return {}
+        statement = select(table.c.pk, table.c[column]).where(
+            table.c.pk.in_([row["pk"] for row in rows])
+        )
+        with self._target.read() as connection:
+            return {pk: _keys_in(found) for pk, found in connection.execute(statement)}
+
+    def _copy_blobs(
+        self, table: Table, rows: Sequence[Values], present: dict[int, set[str]]
+    ) -> None:
+        if self._blobs is None or table.name not in _BLOB_COLUMNS:
+            return
+        wanted = [
+            blob
+            for row in rows
+            for blob in wanted_blobs(table, row)
+            if blob.key not in present.get(row["pk"], ())
+        ]
+        copied = self._blobs.copy(wanted)
+        if self._copied is not None:
+            self._copied(copied)
+
+    def _fill_series(self, doing: str) -> int:
+        """Writes the points of each series whose summary differs, and then the summary."""
+        differed = 0
+        with held_moment(self._target) as target:
+            pairs = self._counted(target, points_schema.summaries, doing)
+            for group in _grouped(pairs, _BATCH_SERIES):
+                summaries = [_values(pair.source) for pair in group]
+                differed += len(group)
+                fresh = not self._holds_points(target, [row["series_pk"] for row in summaries])
+                self._replace_series(summaries, fresh=fresh, doing=doing)
+        return differed
+
+    def _holds_points(self, target: Connection, series: Sequence[int]) -> bool:
+        return any(
+            target.execute(
+                select(table.c.series_pk).where(table.c.series_pk.in_(series)).limit(1)
+            ).first()
+            for table in POINTS
+        )
+
+    def _replace_series(self, summaries: Sequence[Values], *, fresh: bool, doing: str) -> None:
+        series = [row["series_pk"] for row in summaries]
+        if not fresh:
+
+            def clear(connection: Connection) -> None:
+                for table in POINTS:
+                    connection.execute(table.delete().where(table.c.series_pk.in_(series)))
+
+            self._target.write(clear)
+        for table in POINTS:
+            columns = stamp_columns(table)
+            rows = rows_in_order(self._source, table, columns, table.c.series_pk.in_(series))
+            for group in _sized(map(_values, rows)):
+                self._target.write(partial(_insert, table, group))
+                self._tell(doing, 0)
+        table = points_schema.summaries
+
+        def work(connection: Connection) -> None:
+            connection.execute(table.delete().where(table.c.series_pk.in_(series)))
+            _insert(table, summaries, connection)
+
+        self._target.write(work)
+
+    def _tell(self, doing: str, rows: int) -> None:
+        self._done += rows
+        size = self._blobs.size if self._blobs is not None else 0
+        self._progress(Step(doing, self._done, self._total, size))
+
+
+_BLOB_COLUMNS: Final = {"objects": "blob_key", "uploads": "parts"}
+"""The columns that hold keys of blobs."""
+
+
+def wanted_blobs(table: Table, row: Values) -> list[WantedBlob]:
+    """The blobs that a row refers to."""
+    if table.name == "objects":
+        if not row["blob_key"]:
+            return []
+        owner = f"gs://{row['name']}"
+        return [WantedBlob(row["blob_key"], owner, row["size"], row["crc32c"])]
+    if table.name == "uploads":
+        owner = f"an upload of gs://{row['object_name']}"
+        return [WantedBlob(key, owner, None, None) for key in row["parts"]]
+    return []
+
+
+def _keys_in(found: Any) -> set[str]:
+    return {found} if isinstance(found, str) else set(found)
+
+
+def _values(row: Row[Any] | None) -> Values:
+    assert row is not None  # noqa: S101 -- callers have a row; for mypy
+    return row._asdict()
+
+
+def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _sized(rows: Iterable[Values]) -> Iterator[list[Values]]:
+    """Cuts rows into groups that fit into memory."""
+    group: list[Values] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += _FLAT_SIZE + sum(
+            len(value) if isinstance(value, bytes | str) else _FLAT_SIZE * bool(value)
+            for value in row.values()
+            if isinstance(value, bytes | str | dict | list)
+        )
+        if size >= _BATCH_BYTES or len(group) == _BATCH_ROWS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _insert(table: Table, rows: Sequence[Values], connection: Connection) -> None:
+    if rows:
+        connection.execute(table.insert(), list(rows))
+
+
+def _update(table: Table, rows: Sequence[Values], connection: Connection) -> None:
+    keys = key_columns(table)
+    others = [column for column in table.c if not column.primary_key]
+    statement = (
+        table.update()
+        .where(*(column == bindparam(f"key_{column.name}") for column in keys))
+        .values({column.name: bindparam(f"new_{column.name}") for column in others})
+    )
+    connection.execute(
+        statement,
+        [
+            {f"key_{column.name}": row[column.name] for column in keys}
+            | {f"new_{column.name}": row[column.name] for column in others}
+            for row in rows
+        ],
+    )
+
+
+def _delete(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:
+    if not keys:
+        return
+    columns = key_columns(table)
+    connection.execute(
+        table.delete().where(*(column == bindparam(f"key_{column.name}") for column in columns)),
+        [
+            {f"key_{column.name}": part for column, part in zip(columns, key, strict=True)}
+            for key in keys
+        ],
+    )
+
+
+def _free_titles(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:
+    """Gives rows that will be written anew titles that nobody else has.
+
+    Two runs may have swapped their names, which must be unique at any moment.
+    """
+    if table not in (schema.runs, schema.time_series) or not keys:
+        return
+    connection.execute(
+        table.update()
+        .where(table.c.pk == bindparam("key_pk"))
+        .values(display_name=bindparam("title"), revision=0),
+        [{"key_pk": key[0], "title": f"\x7fbeing copied: {key[0]}"} for key in keys],
+    )
