@@ -4,6 +4,7 @@ Record and handshake layout: RFC 8446, sections 4.1.2 and 5.1 (the same in TLS 1
 A ClientHello may be split over several records, and each record over several segments.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 HANDSHAKE_RECORD: Final = 0x16
@@ -35,7 +36,7 @@ def offered_protocols(data: bytes) -> tuple[bytes, ...] | None:
         MalformedHello: If the bytes can't become a ClientHello.
     """
     hello = _handshake_message(data)
-    return None if hello is None else _alpn(_Cursor(hello))
+    return None if hello is None else _alpn(hello)
 
 
 def _handshake_message(data: bytes) -> bytes | None:
@@ -68,43 +69,42 @@ def _handshake_message(data: bytes) -> bytes | None:
     raise MalformedHello("too many records")
 
 
-class _Cursor:
-    """Reads length-prefixed fields off a byte string."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def __bool__(self) -> bool:
-        return self._position < len(self._data)
-
-    def take(self, size: int) -> bytes:
-        end = self._position + size
-        if end > len(self._data):
-            raise MalformedHello("a field ends after the message")
-        field = self._data[self._position : end]
-        self._position = end
-        return field
-
-    def vector(self, prefix: int) -> bytes:
-        return self.take(int.from_bytes(self.take(prefix), "big"))
-
-
-def _alpn(hello: _Cursor) -> tuple[bytes, ...]:
-    hello.take(2 + 32)  # legacy_version, random
-    hello.vector(1)  # legacy_session_id
-    hello.vector(2)  # cipher_suites
-    hello.vector(1)  # legacy_compression_methods
-    if not hello:
+def _alpn(hello: bytes) -> tuple[bytes, ...]:
+    """The protocols that a ClientHello's body offers; every connection comes through here."""
+    position = 2 + 32  # legacy_version, random
+    position = _end(hello, position, 1)  # legacy_session_id
+    position = _end(hello, position, 2)  # cipher_suites
+    position = _end(hello, position, 1)  # legacy_compression_methods
+    if position == len(hello):
         return ()  # TLS 1.2 clients may send no extensions at all
-    extensions = _Cursor(hello.vector(2))
-    while extensions:
-        kind = int.from_bytes(extensions.take(2), "big")
-        content = extensions.vector(2)
-        if kind == _ALPN:
-            names = _Cursor(_Cursor(content).vector(2))
-            protocols = []
-            while names:
-                protocols.append(names.vector(1))
-            return tuple(protocols)
+    end = _end(hello, position, 2)
+    position += 2
+    while position < end:
+        start = position
+        position = _end(hello, start + 2, 2, end)
+        if hello[start] << 8 | hello[start + 1] == _ALPN:
+            return tuple(_protocols(hello[start + 4 : position]))
     return ()
+
+
+def _protocols(extension: bytes) -> Iterator[bytes]:
+    """The names in an ALPN extension's content."""
+    end = _end(extension, 0, 2)
+    position = 2
+    while position < end:
+        start = position
+        position = _end(extension, start, 1, end)
+        yield extension[start + 1 : position]
+
+
+def _end(data: bytes, position: int, prefix: int, limit: int = MAX_HELLO) -> int:
+    """Where a field ends that starts with its length, in so many bytes.
+
+    Raises:
+        MalformedHello: If that is after the limit, or the end of the data.
+    """
+    start = position + prefix
+    end = start + int.from_bytes(data[position:start], "big")
+    if start > len(data) or end > len(data) or end > limit:
+        raise MalformedHello("a field ends after the message")
+    return end
