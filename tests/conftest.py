@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -29,12 +30,14 @@ class Server:
         port: Its port; the same after a restart.
         options: Further options of `serve`.
         variables: Further variables of its environment.
+        output: The file for what it writes; None for a pipe.
     """
 
     data_dir: Path
     port: int
     options: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    output: IO[str] | None = None
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
@@ -88,7 +91,7 @@ class Server:
                 str(self.port),
                 *self.options,
             ],
-            stdout=subprocess.PIPE,
+            stdout=self.output or subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={k: v for k, v in os.environ.items() if not k.startswith("TENSORDECK_")}
@@ -105,7 +108,7 @@ class Server:
                         return self
             except OSError:
                 # Wait for either output or a moment; the poll above sees an early death.
-                select.select([self.process.stdout], [], [], 0.05)
+                select.select([self.process.stdout] if self.process.stdout else [], [], [], 0.05)
         raise RuntimeError("the server did not take calls in time")
 
     def kill(self) -> None:
@@ -115,7 +118,8 @@ class Server:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        self.process.stdout.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
