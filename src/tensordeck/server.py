@@ -180,7 +180,7 @@ class _Parts:
         rest = RestApi(dispatcher)
         self._readiness = Readiness(access.check_store)
         self._stopping = asyncio.Event()
-        board = board_app(store, access, draining=self._stopping.is_set)
+        board = board_app(store.lagging, access, draining=self._stopping.is_set)
         templates = Templates()
         self._preparations = (board.prepare, templates.prepare, rest.prepare)
         app = HttpApp(
@@ -190,7 +190,12 @@ class _Parts:
             board=board,
             google_routes=list(token_routes(access)),
             pages=list(console_routes(store, access, templates)),
-            metrics=MetricsPage(families, access, read_token_file(settings.metrics_token_file)),
+            metrics=MetricsPage(
+                families,
+                access,
+                read_token_file(settings.metrics_token_file),
+                of_many=self._is_worker and settings.workers > 1,
+            ),
             readiness=self._readiness,
         )
         observed = ObservedHttp(app, watch)

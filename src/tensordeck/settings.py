@@ -15,6 +15,8 @@ from tensordeck.errors import InvalidArgument
 
 _BOUNDS: Final = {
     "port": (0, 65535),
+    "database_connections": (8, 10_000),
+    "statement_seconds": (0, 86_400),
     "workers": (1, 256),
     "drain_seconds": (0, math.inf),
     "drain_delay_seconds": (0, math.inf),
@@ -42,6 +44,9 @@ class Settings:
         host: The address to listen on. Loopback unless told otherwise.
         port: The one TCP port.
         database_url: An SQLAlchemy URL; empty means SQLite in `data_dir`.
+        database_connections: How many connections a process holds to PostgreSQL at most.
+        statement_seconds: How long a statement that reads may take in PostgreSQL; 0 for no limit.
+        read_replica_url: A streaming replica of the database that boards are read from.
         object_store: `file://`, `s3://`, `gs://` or `az://` URL; empty means `data_dir`.
         public_url: The URL that people open, when a load balancer stands before the server.
         server_names: Further host names that the server's certificate must cover.
@@ -81,6 +86,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 6060
     database_url: str = ""
+    database_connections: int = 32
+    statement_seconds: float = 60.0
+    read_replica_url: str = ""
     object_store: str = ""
     public_url: str = ""
     server_names: tuple[str, ...] = ()

@@ -31,6 +31,12 @@ _OPTIONS: Final = {
     "host": ("ADDRESS", "address to listen on; the default is reached from this machine only"),
     "port": ("N", "the one port for everything; 0 picks a free one"),
     "database_url": ("URL", "database of a server that does not keep it in its data directory"),
+    "database_connections": ("N", "how many connections to PostgreSQL it holds at most"),
+    "statement_seconds": (
+        "SECONDS",
+        "a statement that reads from PostgreSQL for longer is ended; 0 for no limit",
+    ),
+    "read_replica_url": ("URL", "streaming replica of PostgreSQL that boards are read from"),
     "object_store": (
         "URL",
         "where blobs and files lie, if not in the data directory: file://, s3://, gs:// or az://",

@@ -1,7 +1,13 @@
 """Where state rests: catalog (resources), points (time series) and blobs, with no protobuf."""
 
+from typing import TYPE_CHECKING
+
 from tensordeck.settings import Settings
 from tensordeck.store.contract import Store
+
+if TYPE_CHECKING:
+    from tensordeck.store.contract import Blobs
+    from tensordeck.store.database import Database
 
 __all__ = ["Store", "open_store"]
 
@@ -32,7 +38,33 @@ def open_store(settings: Settings) -> Store:
         raise
 
     def close() -> None:
+        if replica:
+            replica.close()
         points.close()
         database.close()
 
-    return Store(SqlCatalog(database), points, blobs, close, database.measures)
+    catalog = SqlCatalog(database)
+    replica = _open_replica(settings, database, blobs) if settings.read_replica_url else None
+    return Store(catalog, points, blobs, close, database.measures, replica)
+
+
+def _open_replica(settings: Settings, primary: "Database", blobs: "Blobs") -> Store:
+    """The store as a streaming replica has it. Raises as `open_store`."""
+    from tensordeck.store.catalog import SqlCatalog  # noqa: PLC0415 -- as above
+    from tensordeck.store.folder import NEVER  # noqa: PLC0415
+    from tensordeck.store.points import SqlPoints  # noqa: PLC0415
+    from tensordeck.store.replica_reads import ReplicaReads  # noqa: PLC0415
+
+    database = ReplicaReads(
+        primary,
+        settings.read_replica_url,
+        connections=settings.database_connections,
+        statement_seconds=settings.statement_seconds,
+    )
+    points = SqlPoints(database, schedule=NEVER)  # folding is the primary's
+
+    def close() -> None:
+        points.close()
+        database.close()
+
+    return Store(SqlCatalog(database), points, blobs, close, primary.measures)

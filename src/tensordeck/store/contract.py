@@ -514,13 +514,28 @@ class Blobs(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The three together, as services use them, and what the store tells about itself."""
+    """The three together, as services use them, and what the store tells about itself.
+
+    Attributes:
+        catalog: Resources.
+        points: Time series' points.
+        blobs: Objects' content.
+        close: Ends it.
+        measures: What it tells about itself.
+        replica: The same, but read from a replica, which may be a moment behind; None without one.
+    """
 
     catalog: Catalog
     points: Points
     blobs: Blobs
     close: Callable[[], None]
     measures: StoreMeasures = field(default_factory=StoreMeasures)
+    replica: "Store | None" = None
+
+    @property
+    def lagging(self) -> "Store":
+        """For reads that may be a moment behind: the replica, if there is one."""
+        return self.replica or self
 
 
 __all__ = [

@@ -141,7 +141,11 @@ def _opened(settings: Settings) -> Database:
                 "database-url: PostgreSQL needs one more package; install it with "
                 "pip install 'tensordeck[postgresql]'."
             ) from error
-        return PostgresDatabase(url)
+        return PostgresDatabase(
+            url,
+            connections=settings.database_connections,
+            statement_seconds=settings.statement_seconds,
+        )
     if url and not url.startswith("sqlite:///"):
         scheme = url.partition(":")[0]
         raise errors.InvalidArgument(
@@ -163,7 +167,7 @@ def _sqlite_path(settings: Settings) -> Path:
 
 def _shown(settings: Settings) -> str:
     if settings.database_url.startswith(POSTGRESQL):
-        from sqlalchemy import make_url  # noqa: PLC0415 -- only for a message
+        from tensordeck.store.postgres_connections import shown  # noqa: PLC0415 -- extra
 
-        return make_url(settings.database_url).render_as_string(hide_password=True)
+        return shown(settings.database_url)
     return str(_sqlite_path(settings))

@@ -19,7 +19,7 @@ from tensordeck.store.folding import Folding
 from tensordeck.store.points_queries import Pending
 from tensordeck.telemetry.store_measures import Backlog
 
-__all__ = ["Folder", "Schedule"]
+__all__ = ["NEVER", "Folder", "Schedule"]
 
 log: Final = logging.getLogger(__name__)
 
@@ -45,6 +45,10 @@ class Schedule:
     soft_bytes: int = 96 * 2**20
     hard_bytes: int = 256 * 2**20
     wait_seconds: float = 5.0
+
+
+NEVER: Final = Schedule(pause_seconds=threading.TIMEOUT_MAX, soft_bytes=2**62, hard_bytes=2**62)
+"""Nothing is folded unless it is asked for: somebody else does it."""
 
 
 class Folder:
