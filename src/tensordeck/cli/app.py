@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tensordeck.cli import (
+    backup_commands,
     env_command,
     exec_command,
     jobs_command,
@@ -72,6 +73,10 @@ application.command("open")(open_command.open_resource)
 application.command("upload")(transfer.upload)
 application.command("export")(transfer.export)
 application.add_typer(jobs_command.application, name="jobs")
+application.command("backup")(backup_commands.backup)
+application.command("restore")(backup_commands.restore)
+application.command("verify")(backup_commands.verify)
+application.command("migrate")(backup_commands.migrate)
 application.command("sign-in")(sign_in.sign_in)
 application.add_typer(keys.application, name="keys")
 

@@ -13,7 +13,15 @@ import google_crc32c
 
 from tensordeck import errors
 
-__all__ = ["BlobCopies", "BlobSource", "BlobTarget", "CopiedBlob", "Losses", "WantedBlob"]
+__all__ = [
+    "BlobCopies",
+    "BlobSource",
+    "BlobTarget",
+    "CopiedBlob",
+    "Losses",
+    "Measured",
+    "WantedBlob",
+]
 
 _PARALLEL: Final = 8
 """Blobs copied at a time: each waits for a disk or a network most of the time."""

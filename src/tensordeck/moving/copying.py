@@ -22,7 +22,7 @@ from tensordeck.moving.tables import POINTS, TABLES
 from tensordeck.store import points_schema, schema
 from tensordeck.store.database import Database
 
-__all__ = ["DatabaseCopy", "row_counts"]
+__all__ = ["BLOB_COLUMNS", "DatabaseCopy", "row_counts", "wanted_blobs"]
 
 _BATCH_BYTES: Final = 8 * 2**20
 """About what one transaction of the target writes."""
@@ -176,7 +176,7 @@ class DatabaseCopy:
 
     def _present(self, table: Table, rows: Sequence[Values]) -> dict[int, set[str]]:
         """The blobs that rows of the target refer to already, by the rows' keys."""
-        column = _BLOB_COLUMNS.get(table.name)
+        column = BLOB_COLUMNS.get(table.name)
         if column is None:
             return {}
         statement = select(table.c.pk, table.c[column]).where(
@@ -188,7 +188,7 @@ class DatabaseCopy:
     def _copy_blobs(
         self, table: Table, rows: Sequence[Values], present: dict[int, set[str]]
     ) -> None:
-        if self._blobs is None or table.name not in _BLOB_COLUMNS:
+        if self._blobs is None or table.name not in BLOB_COLUMNS:
             return
         wanted = [
             blob
@@ -249,7 +249,7 @@ class DatabaseCopy:
         self._progress(Step(doing, self._done, self._total, size))
 
 
-_BLOB_COLUMNS: Final = {"objects": "blob_key", "uploads": "parts"}
+BLOB_COLUMNS: Final = {"objects": "blob_key", "uploads": "parts"}
 """The columns that hold keys of blobs."""
 
 

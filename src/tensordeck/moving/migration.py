@@ -15,6 +15,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, func, select
@@ -23,6 +24,7 @@ from tensordeck import errors
 from tensordeck.moving.blob_copies import BlobCopies, Losses
 from tensordeck.moving.comparing import Comparison, compare
 from tensordeck.moving.copying import DatabaseCopy, row_counts
+from tensordeck.moving.data_files import data_files, put_data_file
 from tensordeck.moving.moment import held_moment
 from tensordeck.moving.places import Place, blobs_of, open_source, open_target
 from tensordeck.moving.progress import Progress, silent
@@ -67,12 +69,20 @@ class Migration:
     resumed: bool
 
 
-def migrate(source: Settings, target: Settings, progress: Progress = silent) -> Migration:
+def migrate(
+    source: Settings,
+    target: Settings,
+    *,
+    data_dirs: tuple[Path, Path] | None = None,
+    progress: Progress = silent,
+) -> Migration:
     """Moves a store.
 
     Args:
         source: Where it is.
         target: An empty place, or what an interrupted run of the same move left.
+        data_dirs: Where the owner's credential and the certificate authority are, and where they
+            go; they stay where they are when None.
         progress: Told how far it is.
 
     Raises:
@@ -106,6 +116,9 @@ def migrate(source: Settings, target: Settings, progress: Progress = silent) -> 
                 f"This store was moved to {new.place.name}; use a server there. "
                 "`tensordeck migrate --release` lets it take writes again.",
             )
+            if data_dirs is not None:
+                for name, content in data_files(data_dirs[0]):
+                    put_data_file(data_dirs[1], name, content)
             new.finish()
         return Migration(
             source=old.name,
