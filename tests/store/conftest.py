@@ -13,8 +13,28 @@ from tensordeck.store.resources import Experiment, MetadataStore, Run, Tensorboa
 from tests.postgres_server import PostgresServer, open_postgres
 from tests.store.samples import PLACE
 
-BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)]
+BACKENDS = ["sqlite", "postgresql"]
 """What a store may rest in; the tests of the contract run against each."""
+
+QUICK_ON_POSTGRESQL = {
+    "test_blobs.py": "",
+    "test_catalog.py": "",
+    "test_catalog_links.py": "",
+    "test_point_totals.py": "",
+    "test_points.py": "folding all the time",
+}
+"""What `make test` runs on PostgreSQL too, and which of the variants; `make test-all` runs all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves most of the suite on PostgreSQL, where each test needs a database, to the long run."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or callspec.params.get("backend") != "postgresql":
+            continue
+        variant = QUICK_ON_POSTGRESQL.get(item.path.name)
+        if variant is None or (variant and variant not in callspec.params.values()):
+            item.add_marker(pytest.mark.heavy)
 
 
 @pytest.fixture(scope="session")
