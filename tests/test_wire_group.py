@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tensordeck import protos
@@ -14,6 +14,18 @@ from tensordeck.ingest.wire import decode_experiment_write, decode_run_write
 from tensordeck.ingest.wire_group import Request, decode_together
 from tensordeck.ingest.wire_scalars import read_joined_scalars
 from tests.test_wire import USUAL, run_requests, usual_request
+
+COMPILED = wire_group.read_scalars
+
+
+@pytest.fixture(autouse=True, scope="module", params=["compiled", "numpy"])
+def _reader(request):
+    """Both ways of reading; the server takes the compiled one where it is."""
+    if request.param == "compiled" and COMPILED is None:
+        pytest.skip("the reader was not compiled here: there is no C compiler")
+    wire_group.read_scalars = COMPILED if request.param == "compiled" else None
+    yield
+    wire_group.read_scalars = COMPILED
 
 
 def _request(runs, whole_experiment):
@@ -74,7 +86,6 @@ def test_any_requests(requests):
     _check(requests)
 
 
-@settings(max_examples=200)
 @given(usual_mixes, st.integers(1, 5000))
 def test_usual_requests_in_pieces_of_any_size(requests, together_bytes):
     fast, pieces = wire_group.FAST_FROM_BYTES, wire_group.TOGETHER_BYTES
@@ -85,7 +96,6 @@ def test_usual_requests_in_pieces_of_any_size(requests, together_bytes):
         wire_group.FAST_FROM_BYTES, wire_group.TOGETHER_BYTES = fast, pieces
 
 
-@settings(max_examples=200)
 @given(usual_mixes, st.data())
 def test_damaged_request_does_not_touch_its_neighbours(requests, data):
     broken = bytearray(requests[0].data)
@@ -135,3 +145,50 @@ def test_a_length_that_points_far_outside_is_refused_and_not_followed():
     raw = bytearray(usual_request(100))
     raw[30] = 0x7F
     assert read_joined_scalars(bytes(raw), [25], [len(raw)]) is None
+
+
+def test_zero_negative_and_missing_steps():
+    points = [
+        {"step": step, "wall_time": {"seconds": 1, "nanos": 2}, "scalar": {"value": -0.0}}
+        for step in (0, -1, -(2**63), 2**63 - 1)
+    ]
+    (write,) = _check([_request([_run(points)], whole_experiment=True)])
+    assert write.runs[0].columns.steps.tolist() == [0, -1, -(2**63), 2**63 - 1]
+
+
+@pytest.mark.parametrize(
+    "wall", [{}, {"seconds": -1}, {"seconds": 2**40}, {"seconds": 1, "nanos": -1}]
+)
+def test_times_that_are_none_are_left_to_the_general_way(wall):
+    points = [{"step": 1, "wall_time": wall, "scalar": {"value": 1.0}}]
+    assert _check([_request([_run(points)], whole_experiment=False)]) == [None]
+
+
+def test_fields_in_another_order_and_given_twice():
+    usual = usual_request(1)
+    message = protos.message("WriteTensorboardRunDataRequest").FromString(usual)
+    data = message.time_series_data[0]
+    swapped = b"\x10\x01" + _length_delimited(0x0A, data.tensorboard_time_series_id.encode())
+    swapped += _length_delimited(0x1A, data.values[0].SerializeToString())
+    run = _length_delimited(0x0A, message.tensorboard_run.encode())
+    for raw in (
+        _length_delimited(0x12, swapped) + run,
+        run + _length_delimited(0x12, swapped) + run,
+        run + _length_delimited(0x12, swapped + b"\x10\x00"),
+        run + _length_delimited(0x12, swapped + _length_delimited(0x0A, b"\xff")),
+    ):
+        _check([Request(raw, whole_experiment=False)])
+
+
+def _run(points):
+    return protos.message("WriteTensorboardRunDataRequest")(
+        tensorboard_run="r",
+        time_series_data=[
+            {"tensorboard_time_series_id": "1", "value_type": "SCALAR", "values": points}
+        ],
+    )
+
+
+def _length_delimited(tag, data):
+    assert len(data) < 0x80
+    return bytes((tag, len(data))) + data
