@@ -41,6 +41,7 @@ from tensordeck.front.socket_folder import socket_folder
 from tensordeck.front.storage_api import is_storage_request, storage_app
 from tensordeck.front.tls import ensure_certificates
 from tensordeck.front.token_endpoint import token_routes
+from tensordeck.front.traced_calls import traced_app
 from tensordeck.jobs.background import BackgroundController
 from tensordeck.services.custom_jobs import JobService
 from tensordeck.services.iam_policy import IamPolicyService
@@ -60,6 +61,7 @@ from tensordeck.store import open_store
 from tensordeck.store.contract import Store
 from tensordeck.store.resources import CustomJob
 from tensordeck.telemetry.call_measures import CallMeasures
+from tensordeck.telemetry.tracing import tracing_from_environment
 
 log: Final = logging.getLogger("tensordeck")
 
@@ -111,7 +113,11 @@ async def _serve(
     open_connections: Callable[[], HandedConnections] | None = None,
 ) -> None:
     handed = open_connections() if open_connections else None
-    with _opened(settings) as (store, certificate, access), socket_folder() as sockets:
+    with (
+        tracing_from_environment(),
+        _opened(settings) as (store, certificate, access),
+        socket_folder() as sockets,
+    ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificate.reload)
         parts = _Parts(settings, store, access, certificate, sockets, handed)
         end = End(settings.drain_delay_seconds, parts.drain, handed)
@@ -198,7 +204,7 @@ class _Parts:
             ),
             readiness=self._readiness,
         )
-        observed = ObservedHttp(app, watch)
+        observed = traced_app(ObservedHttp(app, watch))
         self._http = [
             _HttpServer(_uvicorn(observed, uds=str(upstreams.http))),
             _HttpServer(

@@ -37,9 +37,20 @@ class Watched:
 
     def get(self, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
         """Status, text and headers (names in lower case) of a request."""
+        return self._ask(path, None, headers)
+
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, str, dict[str, str]]:
+        """As `get`, as the owner, with a body of JSON."""
+        headers = {**headers, "authorization": f"Bearer {self.server.token}"}
+        return self._ask(path, body, {**headers, "content_type": "application/json"})
+
+    def _ask(
+        self, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, str, dict[str, str]]:
         request = urllib.request.Request(
             self.server.url + path,
-            headers={key.replace("_", "-"): value for key, value in headers.items()},
+            body,
+            {key.replace("_", "-"): value for key, value in headers.items()},
         )
         try:
             with urllib.request.urlopen(request) as reply:
@@ -118,11 +129,14 @@ class Watched:
         )
         return run, series.name.rpartition("/")[2]
 
-    def write(self, run: str, series: str, points: int) -> dict[str, str]:
+    def write(
+        self, run: str, series: str, points: int, *headers: tuple[str, str]
+    ) -> dict[str, str]:
         """Writes points in one call; returns its trailing metadata."""
         return self.call(
             "WriteTensorboardRunData",
             "WriteTensorboardRunDataResponse",
+            *headers,
             tensorboard_run=run,
             time_series_data=[
                 {

@@ -18,6 +18,7 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.settings import Settings
 from tensordeck.startup import lean_start, settle
 from tensordeck.telemetry.logs import configure_logs
+from tensordeck.telemetry.tracing import span_fields
 
 if TYPE_CHECKING:
     from tensordeck.data_directory import Running
@@ -128,7 +129,7 @@ def run(arguments: Sequence[str]) -> int:
         TensordeckError: If it can't start.
     """
     settings = Settings.load(vars(parser().parse_args(arguments)))
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format, settings.log_level, span_fields)
     ready = _greet if settings.log_format == "text" else _greet_in_log
     if settings.workers > 1:
         from tensordeck.workers import supervisor

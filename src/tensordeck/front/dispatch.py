@@ -13,6 +13,7 @@ from tensordeck.access import Access, Caller
 from tensordeck.front.method import Method, Version
 from tensordeck.services.call import Call
 from tensordeck.telemetry.request_id import request_id
+from tensordeck.telemetry.tracing import step, told_with_commit
 
 log: Final = logging.getLogger("tensordeck.front")
 
@@ -84,11 +85,13 @@ class Dispatcher:
         """
         begin = getattr(self._services[method.service], f"begin_{method.attribute}")
         check, permission = self._access.check, method.permission
+        step_name = _step_name(method)
 
         def submit(request: bytes, caller: Caller, tell: Tell) -> None:
             def authorize(resource: str) -> None:
                 check(caller, permission, resource)
 
+            tell = told_with_commit(step_name, tell)
             begin(request, Call(caller, version, transport, authorize), tell)
 
         return submit
@@ -124,13 +127,15 @@ class Dispatcher:
             call = Call(caller, version, transport, authorize)
             if method.raw:
                 data = request if isinstance(request, bytes) else request.SerializeToString()
-                reply = self.handler(method)(data, call)
+                with step(_step_name(method)):
+                    reply = self.handler(method)(data, call)
             else:
                 if isinstance(request, bytes):
                     request = protos.parse(method.request, request)
                 for resource in _resources(request, method.resource):
                     authorize(resource)
-                reply = self.handler(method)(request, call)
+                with step(_step_name(method)):
+                    reply = self.handler(method)(request, call)
                 if method.long_running:
                     name = getattr(reply, "name", "") or _resources(request, method.resource)[0]
                     reply = self._finish(name, reply, method.long_running, call)
@@ -140,6 +145,11 @@ class Dispatcher:
             raise internal(error, method.name) from error
         result: protos.Message | Iterator[protos.Message] = reply
         return result
+
+
+def _step_name(method: Method) -> str:
+    """What the service's part of a call is called in a trace."""
+    return f"{method.service}.{method.attribute}"
 
 
 def internal(error: BaseException, what: str) -> errors.Internal:

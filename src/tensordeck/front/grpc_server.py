@@ -21,6 +21,7 @@ from tensordeck.front.dispatch import Dispatcher, internal
 from tensordeck.front.method import VERSIONS, Method, Version
 from tensordeck.front.methods import METHODS
 from tensordeck.front.observed_calls import CallWatch, ObservedRpc
+from tensordeck.front.traced_calls import traced_stream, traced_unary
 from tensordeck.telemetry.request_id import HEADER, request_id
 
 MESSAGE_LIMIT: Final = 256 * 2**20
@@ -90,16 +91,19 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
                 observed = ObservedRpc(watch, method.name, name_replies=not method.raw)
                 for version in VERSIONS if method.versioned else VERSIONS[:1]:
                     served = _Served(dispatcher, method, version, pool)
+                    path = method.grpc_path(version)
                     if method.streaming:
                         handler = grpc.unary_stream_rpc_method_handler(
-                            observed.stream(served.stream)
+                            traced_stream(path, observed.stream(served.stream))
                         )
                     elif method.raw:
                         write = _Write(served, answers)
-                        handler = grpc.unary_unary_rpc_method_handler(observed.unary(write.unary))
+                        answer = traced_unary(path, observed.unary(write.unary))
+                        handler = grpc.unary_unary_rpc_method_handler(answer)
                     else:
-                        handler = grpc.unary_unary_rpc_method_handler(observed.unary(served.unary))
-                    self._handlers[method.grpc_path(version)] = handler
+                        answer = traced_unary(path, observed.unary(served.unary))
+                        handler = grpc.unary_unary_rpc_method_handler(answer)
+                    self._handlers[path] = handler
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)

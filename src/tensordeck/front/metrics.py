@@ -81,14 +81,22 @@ class MetricsPage:
         families: What there is to tell.
         access: Says who may read; None lets everybody who can reach it.
         token: Gives a bearer token that counts besides; empty for none.
+        of_many: Whether the process is one of several behind one port. Whoever reads there would
+            see now this one's counters, now another's, and is told so instead.
     """
 
     def __init__(
-        self, families: Families, access: Access | None, token: Callable[[], bytes] = bytes
+        self,
+        families: Families,
+        access: Access | None,
+        token: Callable[[], bytes] = bytes,
+        *,
+        of_many: bool = False,
     ) -> None:
         self._exposition = Exposition(families)
         self._access = access
         self._token = token
+        self._of_many = of_many
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -106,6 +114,11 @@ class MetricsPage:
         try:
             if self._access is not None:
                 self._authorize(self._access, request.headers.get("authorization"))
+            if self._of_many:
+                raise FailedPrecondition(
+                    "Each of this server's workers counts for itself, and this port is answered "
+                    "by any of them. Scrape the ports that follow --metrics-port, one a worker."
+                )
         except TensordeckError as error:
             return error_response(error)
         content, content_type = self._exposition.write(request.headers.get("accept", ""))

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tensordeck.telemetry.call_measures import CallMeasures
 from tensordeck.telemetry.request_id import HEADER, begin_request
 
-__all__ = ["FACE", "METHOD", "CallWatch", "ObservedHttp", "ObservedRpc"]
+__all__ = ["FACE", "METHOD", "CallWatch", "ObservedHttp", "ObservedRpc", "code_of"]
 
 log: Final = logging.getLogger("tensordeck.requests")
 
@@ -170,13 +170,13 @@ class ObservedRpc:
         return observed
 
     def _failed(self, context: Any, error: BaseException, seconds: float) -> None:
-        status = _NAMES.get(_code(context), "UNKNOWN")
+        status = _NAMES.get(code_of(context), "UNKNOWN")
         if status == "OK":  # the handler ended without saying how: its caller left, or a bug
             status = "UNKNOWN" if isinstance(error, Exception) else _GONE
         self._watch.ended("grpc", self._method, status, seconds, what=self._method)
 
 
-def _code(context: Any) -> int:
+def code_of(context: Any) -> int:
     """The number of the code that a call was aborted with; 0 while there is none."""
     code = context.code()
     return int(code.value[0] if isinstance(code, grpc.StatusCode) else code or 0)

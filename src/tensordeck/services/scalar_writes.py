@@ -20,6 +20,7 @@ from tensordeck.services.series_keys import RunKeys, SeriesKeys
 from tensordeck.services.write_rules import check_count, check_kind, check_within
 from tensordeck.store.contract import Points, RunScalars
 from tensordeck.store.resources import ValueType
+from tensordeck.telemetry.tracing import told_with_commit
 
 GROUP_LIMIT: Final = 64
 """At most this many requests are decoded together."""
@@ -75,7 +76,7 @@ class ScalarWrites:
             else:
                 written.set_result(outcome)
 
-        self.submit(request, call, tell)
+        self.submit(request, call, told_with_commit("scalar write", tell))
         return written.result()
 
     def submit(self, request: Request, call: Call, tell: Tell) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.telemetry.store_measures import StoreMeasures
+from tensordeck.telemetry.tracing import with_commit_span
 
 __all__ = ["Database", "closing", "open_database", "open_unchanged"]
 
@@ -59,7 +60,7 @@ class Database(ABC):
             errors.ResourceExhausted: If the disk is full.
             errors.Unavailable: If the database is closed or can't be reached.
         """
-        return self.submit(work, runs).result()
+        return with_commit_span(lambda watched: self.submit(watched, runs).result(), work)
 
     @abstractmethod
     def submit(

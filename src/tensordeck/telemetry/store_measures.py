@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tensordeck.telemetry.histogram import COUNT_BOUNDS, Histogram, SharedHistogram
+from tensordeck.telemetry.last_commit import Commit, remember_commit
 
 __all__ = ["Backlog", "BlobMeasures", "CommitMeasures", "PointMeasures", "PoolUse", "StoreMeasures"]
 
@@ -26,15 +27,16 @@ class CommitMeasures:
         self._lock = threading.Lock()
 
     def committed(self, pieces: int, began: float) -> None:
-        """Counts a commit; from any thread.
+        """Counts a commit, in the thread that made it.
 
         Args:
             pieces: How many pieces it held.
             began: When it began, by `time.perf_counter`.
         """
-        took = time.perf_counter() - began
+        ended = time.perf_counter()
+        remember_commit(Commit(began, ended, pieces))
         with self._lock:
-            self.seconds.observe(took)
+            self.seconds.observe(ended - began)
             self.pieces.observe(pieces)
 
     def failed(self) -> None:

@@ -34,8 +34,9 @@ def main(descriptor: int) -> int:
         from tensordeck import server  # noqa: PLC0415 -- after what `lean_start` has done
         from tensordeck.front.handed_connections import HandedConnections  # noqa: PLC0415
         from tensordeck.telemetry.logs import configure_logs  # noqa: PLC0415
+        from tensordeck.telemetry.tracing import span_fields  # noqa: PLC0415
 
-        configure_logs(settings.log_format, settings.log_level)
+        configure_logs(settings.log_format, settings.log_level, span_fields)
 
         def ready(running: Running) -> None:
             settle()

@@ -1,0 +1,200 @@
+"""Traces, as a collector that speaks OTLP receives them from a server."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.conftest import make_server
+from tests.telemetry.conftest import Watched
+
+pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
+from opentelemetry.proto.collector.trace.v1 import (
+    trace_service_pb2 as service,
+)
+from opentelemetry.proto.collector.trace.v1 import (
+    trace_service_pb2_grpc as stubs,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
+BOARDS = "/v1/projects/p/locations/us-central1/tensorboards"
+
+
+class Collector(stubs.TraceServiceServicer):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+        self._came = threading.Condition()
+        self.resource: dict[str, str] = {}
+
+    def Export(self, request, context):  # noqa: N802 -- the service's name
+        with self._came:
+            for group in request.resource_spans:
+                self.resource = {
+                    pair.key: pair.value.string_value for pair in group.resource.attributes
+                }
+                for scope in group.scope_spans:
+                    self._spans += scope.spans
+            self._came.notify_all()
+        return service.ExportTraceServiceResponse()
+
+    def trace(self, trace: str, count: int) -> dict[str, Span]:
+        """A trace's spans by name, the first to begin of each, once so many have come."""
+        deadline = time.monotonic() + 30
+        with self._came:
+            while True:
+                found = [span for span in self._spans if span.trace_id.hex() == trace]
+                if len(found) >= count:
+                    found.sort(key=lambda span: -span.start_time_unix_nano)
+                    return {span.name: span for span in found}
+                assert self._came.wait(deadline - time.monotonic()), f"only {len(found)} came"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[tuple[Collector, int]]:
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(4))
+    stubs.add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield collector, port
+    server.stop(None)
+
+
+@pytest.fixture(scope="module")
+def traced(collector, tmp_path_factory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("traced")
+    server = make_server(folder / "data", "--log-format", "json", "--slow-seconds", "0")
+    server.variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector[1]}",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "OTEL_SERVICE_NAME": "deck-of-the-tests",
+    }
+    with (folder / "log").open("w") as log:
+        server.output = log
+        yield Watched(server.start(), "", 0, folder / "log")
+        server.kill()
+
+
+def attributes(span: Span) -> dict[str, object]:
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+
+
+def above(span: Span, spans: dict[str, Span]) -> list[bytes]:
+    """The ids of the spans that one is below, the nearest first."""
+    by_id = {other.span_id: other for other in spans.values()}
+    parent = by_id.get(span.parent_span_id)
+    return [] if parent is None else [parent.span_id, *above(parent, spans)]
+
+
+def test_a_write_over_grpc_is_traced_from_the_caller_to_the_disk(traced, collector):
+    run, series = traced.make_series()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    traced.write(run, series, 3, ("traceparent", f"00-{trace}-b7ad6b7169203331-01"))
+
+    spans = collector[0].trace(trace, 4)  # a credential that is new goes the general way
+    method = "google.cloud.aiplatform.v1.TensorboardService/WriteTensorboardRunData"
+    rpc, step, commit = (
+        spans[name]
+        for name in (
+            method,
+            "TensorboardService.write_tensorboard_run_data",
+            "store commit",
+        )
+    )
+    assert rpc.kind == Span.SPAN_KIND_SERVER
+    assert rpc.parent_span_id.hex() == "b7ad6b7169203331"
+    assert attributes(rpc) == {
+        "rpc.system": "grpc",
+        "rpc.service": "google.cloud.aiplatform.v1.TensorboardService",
+        "rpc.method": "WriteTensorboardRunData",
+        "rpc.grpc.status_code": 0,
+    }
+    assert step.parent_span_id == rpc.span_id
+    assert step.span_id in above(commit, spans)
+    assert attributes(commit)["tensordeck.commit.pieces"] >= 1
+    assert commit.end_time_unix_nano >= commit.start_time_unix_nano
+    assert collector[0].resource["service.name"] == "deck-of-the-tests"
+
+
+def test_a_change_over_rest_is_traced_too_and_its_log_line_names_the_trace(traced, collector):
+    status, _, _ = traced.post(
+        BOARDS, b'{"displayName": "b"}', traceparent=TRACEPARENT, x_request_id="traced-rest"
+    )
+    assert status == 200
+
+    spans = collector[0].trace(TRACE, 4)  # the operation around it is a commit of its own
+    request = spans["POST CreateTensorboard"]
+    assert request.parent_span_id.hex() == CALLER
+    assert attributes(request)["http.response.status_code"] == 200
+    assert spans["TensorboardService.create_tensorboard"].parent_span_id == request.span_id
+    commit = spans["store commit"]
+    assert commit.parent_span_id == spans["TensorboardService.create_tensorboard"].span_id
+    [line] = traced.lines_of("traced-rest")
+    assert line["trace_id"] == TRACE
+    assert line["span_id"] == request.span_id.hex()
+
+
+def test_a_refused_call_has_its_status_and_no_commit(traced, collector):
+    trace = "11111111111111111111111111111111"
+    with pytest.raises(grpc.RpcError):
+        traced.call(
+            "GetTensorboard",
+            "Tensorboard",
+            ("traceparent", f"00-{trace}-{CALLER}-01"),
+            name="projects/p/locations/us-central1/tensorboards/404",
+        )
+
+    spans = collector[0].trace(trace, 2)
+
+    method = "google.cloud.aiplatform.v1.TensorboardService/GetTensorboard"
+    assert attributes(spans[method])["rpc.grpc.status_code"] == 5
+    assert "store commit" not in spans
+
+
+def test_without_the_variables_no_tracing_is_loaded():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tensordeck.cli.serve_command, tensordeck.server\n"
+        "from tensordeck.telemetry.tracing import tracing, tracing_from_environment\n"
+        "with tracing_from_environment({}):\n"
+        "    assert tracing() is None\n"
+        "with tracing_from_environment({'OTEL_EXPORTER_OTLP_ENDPOINT': 'x', "
+        "'OTEL_SDK_DISABLED': 'true'}):\n"
+        "    assert tracing() is None\n"
+        "with tracing_from_environment({'OTEL_EXPORTER_OTLP_ENDPOINT': 'x', "
+        "'OTEL_TRACES_EXPORTER': 'none'}):\n"
+        "    assert tracing() is None\n"
+        "sys.exit('opentelemetry' in ' '.join(sys.modules))\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_missing_package_is_told_once_and_the_server_goes_on(tmp_path: Path):
+    import subprocess
+    import sys
+
+    code = (
+        "import logging, sys\n"
+        "sys.modules['opentelemetry.sdk.trace'] = None\n"
+        "logging.basicConfig()\n"
+        "from tensordeck.telemetry.tracing import tracing, tracing_from_environment\n"
+        "with tracing_from_environment({'OTEL_TRACES_EXPORTER': 'otlp'}):\n"
+        "    assert tracing() is None\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stderr.count("pip install 'tensordeck[otel]'") == 1
