@@ -104,9 +104,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Cloud]:
+def opened(folder: Path, object_store: str = "") -> Iterator[Cloud]:
     """A server over the store in a folder, which is made when missing."""
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, object_store=object_store)
     store = open_store(settings)
     try:
         access = open_access(store.catalog, settings)

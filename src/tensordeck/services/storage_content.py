@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import google_crc32c
 
@@ -11,8 +12,12 @@ from tensordeck import errors
 from tensordeck.services.storage_attributes import NO_CHECKSUMS, Checksums
 from tensordeck.store import Store
 from tensordeck.store.blobs import new_key
+from tensordeck.store.resources import StoredObject
 
-__all__ = ["Content", "HashedChunks", "discard", "store_content"]
+__all__ = ["Content", "HashedChunks", "damaged", "discard", "read_content", "store_content"]
+
+_SMALL: Final = 1024 * 1024
+"""Bytes of an object that is read whole, and so compared, whatever part of it is wanted."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +97,53 @@ def store_content(
     key = new_key()
     store.blobs.write(key, checked())
     return Content(key, source.size, source.md5, source.crc32c)
+
+
+def read_content(store: Store, row: StoredObject, start: int, end: int) -> Iterator[bytes]:
+    """Streams an object's bytes [start, end), compared with what was written.
+
+    Of a whole object the last chunk comes only once the checksum of all is right; a small one is
+    compared before the return. Of a part of a large object the length alone is: its checksum is
+    of the whole.
+
+    Args:
+        store: Where they are.
+        row: The object.
+        start: The first byte's place.
+        end: The place after the last byte.
+
+    Raises:
+        NotFound: If the blob is not there.
+        DataLoss: Now or while reading, if the bytes are not those that were written.
+    """
+    if row.size <= _SMALL:
+        data = b"".join(_compared(row, store.blobs.read(row.blob_key, 0, row.size), 0, row.size))
+        return iter((data[start:end],) if end > start else ())
+    return _compared(row, store.blobs.read(row.blob_key, start, end), start, end)
+
+
+def _compared(row: StoredObject, chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    size = crc32c = 0
+    held = b""
+    for chunk in chunks:
+        if held:
+            yield held
+        size += len(chunk)
+        crc32c = google_crc32c.extend(crc32c, chunk)
+        held = chunk
+    is_whole = (start, end) == (0, row.size)
+    if size != end - start or (is_whole and crc32c != row.crc32c):
+        raise damaged(row)
+    if held:
+        yield held
+
+
+def damaged(row: StoredObject) -> errors.DataLoss:
+    """The error for an object whose bytes are not those that were written, or are gone."""
+    return errors.DataLoss(
+        f"The blob store no longer has the bytes of gs://{row.name} as they were written "
+        f"(blob {row.blob_key}). Restore it there, or write the object again."
+    )
 
 
 def discard(store: Store, keys: Sequence[str]) -> None:

@@ -21,7 +21,13 @@ from tensordeck.services.storage_attributes import (
     Checksums,
 )
 from tensordeck.services.storage_conditions import UNCONDITIONAL, Conditions, metageneration
-from tensordeck.services.storage_content import Content, discard, store_content
+from tensordeck.services.storage_content import (
+    Content,
+    damaged,
+    discard,
+    read_content,
+    store_content,
+)
 from tensordeck.services.storage_listing import ObjectPage, ObjectQuery, list_objects
 from tensordeck.services.storage_names import row_name, validate_object
 from tensordeck.store import Store
@@ -30,7 +36,6 @@ from tensordeck.store.resources import Bucket, StoredObject
 __all__ = ["ObjectReader", "Objects"]
 
 _DEFAULT_TYPE: Final = "application/octet-stream"
-_OPEN_ATTEMPTS: Final = 8
 _OWN_MARKS: Final = ("componentCount", "upload")
 """What a row's `extra` holds for us: not the caller's, kept when metadata changes."""
 
@@ -202,17 +207,18 @@ class Objects:
             NotFound: If there is none, or not of that generation.
             ConditionNotMet: If a precondition does not hold.
             NotModified: If a "not" condition does not hold.
+            DataLoss: Now or while reading, if the bytes are not those that were written.
         """
-        for _ in range(_OPEN_ATTEMPTS):
+        missing = ""
+        while True:
             row = self.get(bucket, name, generation, conditions)
+            if row.blob_key == missing:
+                raise damaged(row)
             start, end = choose(row)
             try:
-                return ObjectReader(
-                    row, self._store.blobs.read(row.blob_key, start, end), start, end
-                )
+                return ObjectReader(row, read_content(self._store, row, start, end), start, end)
             except NotFound:  # overwritten since the row was read: the next row has the new blob
-                continue
-        raise self._missing(bucket, name)
+                missing = row.blob_key
 
     def list(self, bucket: str, query: ObjectQuery) -> ObjectPage:
         """Lists a page of a bucket's objects.

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Final
 
 from tensordeck.errors import (
+    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -160,6 +161,7 @@ class Uploads:
         Raises:
             NotFound: If there is no such upload.
             InvalidArgument: If the number of bytes or a checksum differs; the upload is over.
+            DataLoss: If the blob store altered what came in earlier requests.
             ConditionNotMet: If a precondition does not hold; the upload is over.
         """
         session = self.get(upload)
@@ -174,7 +176,7 @@ class Uploads:
         session, alone = self._claim(session)
         try:
             row = self._place(session, checksums, alone=alone)
-        except (FailedPrecondition, InvalidArgument, NotFound):
+        except (DataLoss, FailedPrecondition, InvalidArgument, NotFound):
             # A second request may have finished the same upload in between.
             if (placed := self._placed(session)) is not None:
                 return placed
@@ -225,13 +227,21 @@ class Uploads:
             session.request["checksums"].get("md5Hash"), session.request["checksums"].get("crc32c")
         )
         checksums = Checksums(late.md5 or early.md5, _first(late.crc32c, early.crc32c))
+        crc32c = session.request.get("crc32c", 0)
+        checksums.check(b"", crc32c)
         if alone and len(session.parts) == 1:
             md5 = base64.b64decode(session.request["md5"])
-            content = Content(session.parts[0], session.received, md5, session.request["crc32c"])
-            checksums.check(content.md5, content.crc32c)
+            content = Content(session.parts[0], session.received, md5, crc32c)
+            checksums.check(content.md5, crc32c)
         else:
             parts = (self._store.blobs.read(key) for key in session.parts)
             content = store_content(self._store, chain.from_iterable(parts), checksums)
+            if content.crc32c != crc32c:
+                discard(self._store, [content.blob_key])
+                raise DataLoss(
+                    f"The bytes of the upload to gs://{session.object_name} have changed in the "
+                    "blob store. Start it again."
+                )
         try:
             return self._objects.place(
                 session.object_name.partition("/")[0],

@@ -134,7 +134,11 @@ class StorageApp:
             _log.exception("%s %s failed", request.method, path)
             failure = Internal("The server failed at this request; its log says why.")
             response = json_error(failure) if json else xml_error(failure)
-        await response(scope, receive, send)
+        try:
+            await response(scope, receive, send)
+        except TensordeckError as error:
+            # The head is out. Without the last bytes the client knows that it has not all.
+            _log.error("%s %s was cut off: %s", request.method, path, error.message)
 
     async def _answer_json(self, request: Request, path: str) -> Response:
         if path.startswith("/batch"):

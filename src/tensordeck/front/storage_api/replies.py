@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from tensordeck.errors import (
     AlreadyExists,
+    DataLoss,
     Internal,
     NotFound,
     PermissionDenied,
@@ -40,6 +41,7 @@ _FORMS: Final[tuple[tuple[type[TensordeckError], str, str], ...]] = (
     (ResourceExhausted, "quotaExceeded", "InsufficientQuota"),
     (Unimplemented, "notImplemented", "NotImplemented"),
     (Unavailable, "backendError", "ServiceUnavailable"),
+    (DataLoss, "internalError", "InternalError"),
     (Internal, "internalError", "InternalError"),
     (NotFound, "notFound", "NoSuchKey"),
     (TensordeckError, "invalid", "InvalidArgument"),
