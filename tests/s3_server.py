@@ -92,6 +92,7 @@ class S3Server:
             _identity("admin", ["Admin", "Read", "Write", "List", "Tagging"]),
             # It may make no bucket, as a server's credential should not.
             _identity("tensordeck", ["Read", "Write", "List", "Tagging"]),
+            _identity("reader", ["Read", "List"]),
         ]
         config = folder / "s3.json"
         config.write_text(json.dumps({"identities": identities}))
