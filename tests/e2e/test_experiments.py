@@ -135,6 +135,37 @@ def test_executions_know_what_went_in_and_what_came_out(server, transport):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_pipelines_that_run_elsewhere_are_logged_to_runs(server, transport):
+    result = run_script(server, "pipelines", transport)
+    assert "nothing here runs pipelines" in result.pop("submitted")
+    assert result == {
+        "job": ["PIPELINE_STATE_SUCCEEDED", True, {"lr": 0.5}],
+        "listed": ["kfp-1", "kfp-2"],
+        "logged": ["kfp-1", "kfp-2"],
+        "frame": [
+            {
+                "experiment_name": "exp",
+                "run_name": "kfp-1",
+                "run_type": "system.PipelineRun",
+                "state": "COMPLETE",
+                "param.lr": 0.5,
+                "metric.auc": 0.75,
+            },
+            {
+                "experiment_name": "exp",
+                "run_name": "run",
+                "run_type": "system.ExperimentRun",
+                "state": "COMPLETE",
+                "param.lr": None,
+                "metric.auc": None,
+            },
+        ],
+        "experiment_of": "exp",
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_models_come_back_from_our_cloud_storage(server, transport):
     result = run_script(server, "models", transport)
     assert result.pop("uri").endswith("-models/models/my-model")

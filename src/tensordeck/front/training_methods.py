@@ -1,4 +1,4 @@
-"""The methods of training: custom jobs, training pipelines, and the models made of them.
+"""The methods of training: custom jobs, pipelines, and the models made of them.
 
 Routes: the public REST reference of Vertex AI v1 (`projects.locations.customJobs` and siblings).
 """
@@ -14,7 +14,7 @@ _MODEL: Final = f"{_PL}/models/*"
 
 
 def _runnable(service: str, singular: str, collection: str, field: str) -> tuple[Method, ...]:
-    """The calls that custom jobs and training pipelines have in common: all that there are."""
+    """The calls that custom jobs and pipelines have in common: all that there are."""
     one = f"{_PL}/{collection}/*"
     permission = f"aiplatform.{collection}"
     return (
@@ -54,8 +54,9 @@ def _model(name: str, http: str, permission: str, **more: str) -> Method:
 
 
 JOB_METHODS: Final = _runnable("JobService", "CustomJob", "customJobs", "custom_job")
-PIPELINE_METHODS: Final = _runnable(
-    "PipelineService", "TrainingPipeline", "trainingPipelines", "training_pipeline"
+PIPELINE_METHODS: Final = (
+    *_runnable("PipelineService", "TrainingPipeline", "trainingPipelines", "training_pipeline"),
+    *_runnable("PipelineService", "PipelineJob", "pipelineJobs", "pipeline_job"),
 )
 MODEL_METHODS: Final = (
     _model(

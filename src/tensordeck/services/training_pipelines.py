@@ -18,6 +18,7 @@ from tensordeck.services.custom_jobs import (
     with_experiment_run,
 )
 from tensordeck.services.job_states import JobStates
+from tensordeck.services.pipeline_jobs import PipelineJobs
 from tensordeck.services.struct_messages import message_from_struct
 from tensordeck.store import Store
 from tensordeck.store.resources import CustomJob, Json, Model, TrainingPipeline
@@ -30,8 +31,8 @@ _CUSTOM_TASK: Final = "custom_task"
 """What the file of a definition that we can run is called, before its version."""
 
 
-class PipelineService:
-    """Training pipelines.
+class PipelineService(PipelineJobs):
+    """Training pipelines, and what is recorded of other pipelines' jobs.
 
     Args:
         store: Where they rest.
@@ -45,7 +46,7 @@ class PipelineService:
         wake: Callable[[], None] = lambda: None,
         check: Callable[[CustomJob], None] = lambda _job: None,
     ) -> None:
-        self._catalog = store.catalog
+        super().__init__(store)
         self._states = JobStates(store.catalog)
         self._wake = wake
         self._check = check
