@@ -65,6 +65,9 @@ from tensordeck.telemetry.tracing import tracing_from_environment
 
 log: Final = logging.getLogger("tensordeck")
 
+_CERTIFICATE_SECONDS: Final = 60.0
+"""How long a renewed certificate may lie there before it is shown, without a SIGHUP."""
+
 
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     """Serves until SIGINT or SIGTERM, then drains.
@@ -119,6 +122,7 @@ async def _serve(
         socket_folder() as sockets,
     ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificate.reload)
+        _keep_fresh(certificate)
         parts = _Parts(settings, store, access, certificate, sockets, handed)
         end = End(settings.drain_delay_seconds, parts.drain, handed)
         running = await parts.start(began)
@@ -127,6 +131,12 @@ async def _serve(
             await end.wait()
         finally:
             await parts.stop()
+
+
+def _keep_fresh(certificate: ServerCertificate) -> None:
+    """Looks now and then whether the operator's files have changed: nobody signals a pod."""
+    asyncio.get_running_loop().call_later(_CERTIFICATE_SECONDS, _keep_fresh, certificate)
+    certificate.reload()
 
 
 @contextlib.contextmanager
@@ -221,6 +231,7 @@ class _Parts:
             {
                 "expired uploads and orphaned blobs": StorageService(store).sweep,
                 "old operations": OperationsService(store).sweep,
+                "past states of contexts": store.catalog.forget_past_contexts,
             }
         )
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,7 +1,9 @@
 """`/metrics`: who may read it, and that what it says is what happened."""
 
 import contextlib
+import re
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -21,6 +23,7 @@ from tensordeck.telemetry.call_measures import CallMeasures
 from tensordeck.telemetry.families import Exposition
 from tensordeck.telemetry.histogram import Histogram, SharedHistogram
 from tensordeck.telemetry.store_measures import Backlog
+from tests.conftest import free_port, make_server
 from tests.postgres_server import open_postgres
 from tests.store.points_place import BOARD, EXPERIMENT, scalars
 
@@ -280,3 +283,29 @@ def test_no_observation_of_many_threads_is_lost():
 
     assert histogram.counts == [80_000, 0]
     assert histogram.total == 40_000.0
+
+
+def test_workers_have_a_port_each_and_the_common_one_says_so(tmp_path):
+    first = next(port for port in iter(free_port, 0) if is_free(port + 1))
+    server = make_server(tmp_path / "data", "--workers", "2", "--metrics-port", str(first)).start()
+    try:
+        told = set()
+        for port in (first, first + 1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+                told |= set(re.findall(r'build_info{pid="(\d+)"', reply.read().decode()))
+        assert len(told) == 2
+
+        request = urllib.request.Request(
+            f"{server.url}/metrics", headers={"Authorization": f"Bearer {server.token}"}
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        assert refused.value.code == 400
+        assert "--metrics-port" in refused.value.read().decode()
+    finally:
+        server.kill()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
