@@ -162,18 +162,47 @@ def pieces():
     print("under way", flush=True)
     sys.stdin.read()
     yield b"x"
-open_blobs(Settings(data_dir=Path(sys.argv[1]))).write("ab/" + "0" * 30, pieces())
+settings = Settings(data_dir=Path(sys.argv[1]), object_store=sys.argv[2])
+open_blobs(settings).write("ab/" + "0" * 30, pieces())
 """
 
 
-def test_a_killed_write_is_never_seen_and_is_swept(catalog: Catalog, tmp_path: Path) -> None:
+def kill_a_writer(tmp_path: Path, object_store: str = "", **environ: str) -> None:
+    """Kills a process in the middle of a large write."""
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", WRITER, str(tmp_path), object_store],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **environ},
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == b"under way\n"
     writer.kill()
     writer.communicate()
+
+
+def test_a_killed_write_to_s3_is_never_seen_and_is_swept(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environ().items():
+        monkeypatch.setenv(name, value)
+    bucket = s3.make_bucket()
+    kill_a_writer(tmp_path, f"s3://{bucket}/of/ours")
+    kill_a_writer(tmp_path, f"s3://{bucket}/of/others")
+    blobs = open_blobs(Settings(object_store=f"s3://{bucket}/of/ours"))
+    assert len(s3.unfinished_uploads(bucket)) == 2
+
+    assert stored(blobs) == set()
+    with pytest.raises(NotFound):
+        blobs.read("ab/" + "0" * 30)
+    assert blobs.discard_unfinished(older_than_s=3600) == 0
+    assert blobs.discard_unfinished(older_than_s=-1) == 1
+
+    assert len(s3.unfinished_uploads(bucket)) == 1
+
+
+def test_a_killed_write_is_never_seen_and_is_swept(catalog: Catalog, tmp_path: Path) -> None:
+    kill_a_writer(tmp_path)
 
     blobs = open_blobs(Settings(data_dir=tmp_path))
 

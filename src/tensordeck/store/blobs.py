@@ -26,6 +26,7 @@ from tensordeck.store.blob_holds import BlobHolds
 from tensordeck.store.contract import Blobs, Catalog
 from tensordeck.store.object_store import check_access, open_object_store, reason_of, translated
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
+from tensordeck.store.s3_uploads import UnfinishedUploads
 from tensordeck.store.walk import walk
 
 if TYPE_CHECKING:
@@ -162,8 +163,13 @@ class ObjectStoreBlobs(Blobs):
         return self._holds.held()
 
     def discard_unfinished(self, older_than_s: float) -> int:
-        """Removes the temporary files of a local store; a cloud store's own rules do it there."""
+        """Removes a local store's temporary files and aborts S3's unfinished multipart uploads.
+
+        Cloud Storage needs a rule of the bucket's life cycle for them; Azure forgets them.
+        """
         removed = 0
+        if isinstance(self._store, S3Store) and (left := UnfinishedUploads.of(self._store)):
+            removed += left.abort(older_than_s)
         if self._folder is not None:
             for path in self._folder.glob("*/*#*"):
                 with contextlib.suppress(OSError):
