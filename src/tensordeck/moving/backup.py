@@ -82,9 +82,9 @@ def back_up(
         errors.ResourceExhausted: If a disk is full.
     """
     left_out = _CREDENTIALS if without_credentials else frozenset()
-    parent = scratch or (None if "://" in target else Path(target).absolute().parent)
+    file = None if "://" in target else Path(target).absolute()
     with open_source(source) as place, place.blobs.held(), _begun(target) as archive:
-        with scratch_folder(parent) as folder:
+        with scratch_folder(scratch, beside=file) as folder:
             with new_rows(folder) as rows:
                 blobs = _ArchivedBlobs(archive, rows)
                 copies = BlobCopies(place.blobs, blobs, parallel=archive.parallel)

@@ -121,7 +121,7 @@ class DatabaseCopy:
                     _free_titles(connection, table, changed)
 
                 self._target.write(work)
-                self._tell(doing, 0)
+                self._tell(doing)
         return removed
 
     def _fill(self, table: Table, doing: str) -> int:
@@ -146,10 +146,11 @@ class DatabaseCopy:
 
     def _counted(self, target: Connection, table: Table, doing: str) -> Iterator[Any]:
         """The pairs of a table that are not alike; all are counted."""
-        for number, pair in enumerate(paired(self._source, target, table, stamp_columns(table))):
-            if number % _BATCH_ROWS == 0:
-                self._tell(doing, 0)
+        self._tell(doing)
+        for number, pair in enumerate(paired(self._source, target, table, stamp_columns(table)), 1):
             self._done += 1
+            if number % _BATCH_ROWS == 0:
+                self._tell(doing)
             if pair.source is not None and pair.source != pair.target:
                 yield pair
 
@@ -234,7 +235,7 @@ class DatabaseCopy:
             rows = rows_in_order(self._source, table, columns, table.c.series_pk.in_(series))
             for group in _sized(map(_values, rows)):
                 self._target.write(partial(_insert, table, group))
-                self._tell(doing, 0)
+                self._tell(doing)
         table = points_schema.summaries
 
         def work(connection: Connection) -> None:
@@ -243,8 +244,7 @@ class DatabaseCopy:
 
         self._target.write(work)
 
-    def _tell(self, doing: str, rows: int) -> None:
-        self._done += rows
+    def _tell(self, doing: str) -> None:
         size = self._blobs.size if self._blobs is not None else 0
         self._progress(Step(doing, self._done, self._total, size))
 

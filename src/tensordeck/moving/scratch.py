@@ -6,6 +6,7 @@ Older schemas are brought up to date by the same steps as a server's own file. O
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,21 +60,33 @@ class StoredBlob(NamedTuple):
 
 
 @contextlib.contextmanager
-def scratch_folder(parent: Path | None) -> Iterator[Path]:
+def scratch_folder(parent: Path | None, beside: Path | None = None) -> Iterator[Path]:
     """A folder for the rows, as long as the block runs.
+
+    Args:
+        parent: Where to make it; the system's place for such when None.
+        beside: The file that it stands beside, if there is one and no `parent`: what a run that
+            was killed has left there is removed.
 
     Raises:
         errors.FailedPrecondition: If it can't be made.
     """
+    folder = parent
     try:
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".tensordeck-scratch-") as name:
-            yield Path(name)
+        if parent is None and beside is not None:
+            folder = beside.with_name(f".{beside.name}.scratch")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+        else:
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix="tensordeck-"))
     except OSError as error:
-        if isinstance(error, errors.TensordeckError):
-            raise
         raise errors.FailedPrecondition(
-            f"{error.filename or parent} can't be used as scratch space: {error.strerror}."
+            f"{error.filename or folder} can't be used as scratch space: {error.strerror}."
         ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
