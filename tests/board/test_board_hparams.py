@@ -113,9 +113,10 @@ def test_runs_of_all_sorts_are_rows_of_one_table(groups):
     assert names(reply) == ALL
     assert reply["totalSize"] == 6
     rows = by_name(reply)
-    assert rows["logged-1"]["hparams"] == {"lr": 0.1, "net": "resnet", "fast": True, "only": 7}
+    logged = {"lr": 0.1, "net": "resnet", "fast": True, "only": 7, "metric.verdict": "good"}
+    assert rows["logged-1"]["hparams"] == logged
     assert rows["events-0"]["hparams"] == {"lr": 0.5, "net": "alexnet", "layers": 3}
-    assert rows["logged-3"]["hparams"] == {}
+    assert rows["logged-3"]["hparams"] == {"odd": '{"a": 1}'}
     assert rows["curves"]["hparams"] == {}
 
 
@@ -160,7 +161,8 @@ def test_sessions_tell_their_state(house, mixed, groups):
 def test_columns_have_types_and_domains(ask):
     reply = ask("experiment", {})
     infos = {info.pop("name"): info for info in reply["hparamInfos"]}
-    assert list(infos) == ["fast", "lr", "net", "layers", "only"]  # those that differ first
+    # Those that differ first.
+    assert list(infos) == ["fast", "lr", "net", "layers", "metric.verdict", "odd", "only"]
     assert infos["lr"]["type"] == "DATA_TYPE_FLOAT64"
     assert infos["lr"]["domainInterval"] == {"minValue": 0.01, "maxValue": 0.5}
     assert infos["net"]["domainDiscrete"] == ["alexnet", "resnet", "vgg"]
@@ -333,6 +335,28 @@ def test_mixed_values_make_a_column_of_texts(house, ask, groups):
     assert names(groups(column, board=board)) == ["a", "b", "e"]
 
 
+def test_metrics_that_are_texts_and_lists_are_columns_of_texts(house, ask, groups):
+    name = house.experiment("texts")
+    for run_id, verdict, layers in (("a", "good", [64, 32]), ("b", "bad", ["é", {"x": 1}])):
+        log_run(house.store.catalog, name, run_id, {"layers": layers}, {"verdict": verdict})
+    log_run(house.store.catalog, name, "c", {}, {"verdict": 0.5, "classes": [1]})
+    board = house.path(name)
+    reply = ask("experiment", {}, board)
+    assert {i["name"]: i.get("domainDiscrete") for i in reply["hparamInfos"]} == {
+        "layers": ['["é", {"x": 1}]', "[64, 32]"],
+        "metric.classes": ["[1]"],
+        "metric.verdict": ["bad", "good"],
+    }
+    assert [i["name"]["tag"] for i in reply["metricInfos"]] == ["verdict"]
+    rows = by_name(groups(board=board))
+    assert rows["a"]["hparams"] == {"layers": "[64, 32]", "metric.verdict": "good"}
+    assert metrics(rows["c"]) == {"verdict": 0.5}
+    ordered = {"hparam": "metric.verdict", "order": "ORDER_ASC"}
+    assert names(groups(ordered, board=board)) == ["b", "a", "c"]
+    chosen = {"hparam": "layers", "filterRegexp": "64", "excludeMissingValues": True}
+    assert names(groups(chosen, board=board)) == ["a"]
+
+
 def test_what_is_logged_shows_at_once(house, owner, groups, ask):
     name = house.experiment("fresh")
     log_run(house.store.catalog, name, "r", {"lr": 0.1})
@@ -409,14 +433,14 @@ def test_the_table_can_be_downloaded(house, owner, mixed, form):
     options = {
         "format": form,
         "request": json.dumps(request),
-        "columnsVisibility": json.dumps([True] * 6),
+        "columnsVisibility": json.dumps([True] * 8),
     }
     reply = owner.get(house.path(mixed) + TAB + "download_data", params=options)
     assert reply.status_code == 200, reply.text
     if form == "csv":
         rows = reply.text.splitlines()
-        assert rows[0] == "fast,lr,net,layers,only,accuracy"
-        assert rows[4] == "True,0.1,resnet,,7.0,0.8"
+        assert rows[0] == "fast,lr,net,layers,metric.verdict,odd,only,accuracy"
+        assert rows[4] == "True,0.1,resnet,,good,,7.0,0.8"
     else:
         assert "resnet" in reply.text
 

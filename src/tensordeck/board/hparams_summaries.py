@@ -4,16 +4,17 @@ Format: `plugins/hparams/plugin_data.proto` of TensorBoard, which a series of su
 its plugin data; the series' points hold nothing.
 """
 
+import json
 import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tensordeck.store.logged_runs import Scalar
+from tensordeck.store.logged_runs import LoggedRun, Scalar
 from tensordeck.store.resources import TimeSeries
 
-__all__ = ["EventSession", "declared_experiment", "event_session", "scalars_only"]
+__all__ = ["EventSession", "declared_experiment", "event_session", "scalars_only", "texts_of"]
 
 log: Final = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _START_TAG: Final = "_hparams_/session_start_info"
 _END_TAG: Final = "_hparams_/session_end_info"
 _PLAIN: Final = (str, bool)
 _NUMBERS: Final = (float, int)
+_NESTED: Final = (list, dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,27 @@ def scalars_only(values: Mapping[str, Any]) -> dict[str, Scalar]:
         for name, value in values.items()
         if (kind := value.__class__) in _PLAIN or (kind in _NUMBERS and math.isfinite(value))
     }
+
+
+def texts_of(logged: LoggedRun) -> dict[str, str]:
+    """What a table can show of logged values only as text.
+
+    Those are parameters that are lists or objects, and metrics that are no numbers, under the names
+    that the official client's data frames give these.
+    """
+    found = {
+        name: _json(value) for name, value in logged.params.items() if value.__class__ in _NESTED
+    }
+    for name, value in logged.metrics.items():
+        if value.__class__ is str:
+            found[f"metric.{name}"] = value
+        elif value.__class__ in _NESTED:
+            found[f"metric.{name}"] = _json(value)
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _content(by_tag: Mapping[str, TimeSeries], tag: str, part: str) -> Any:

@@ -2,9 +2,10 @@
 
 A session is a run with parameters: from summaries of the hparams plugin in event files, from the
 official client's `log_params` and `log_metrics`, or both. Its metrics are what `log_metrics` wrote
-and the last values of its curves, those of runs below it (`run/validation`) included. Where there
-are such sessions, every other run with curves is one too, without parameters, unless it merely
-holds sessions, as PyTorch's `add_hparams` makes a run below that with the curves.
+and the last values of its curves, those of runs below it (`run/validation`) included; a metric that
+is a text is shown as a parameter, for the web app's metrics are numbers. Where there are such
+sessions, every other run with curves is one too, without parameters, unless it merely holds
+sessions, as PyTorch's `add_hparams` makes a run below that with the curves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from tensordeck.board.hparams_summaries import (
     declared_experiment,
     event_session,
     scalars_only,
+    texts_of,
 )
 from tensordeck.board.listing import Listing, SeriesByTag
 from tensordeck.board.parameter_values import as_text
@@ -58,7 +60,7 @@ class Session:
         run_pk: Its key in the store.
         event: What event files say of it.
         logged: What the official client logged for it; None if nothing ever.
-        given: Those of its parameters that the catalog doesn't know.
+        given: Those of its parameters that the catalog can't choose and order runs by itself.
         params: All of its parameters.
         metrics: What `log_metrics` wrote.
         curves: The series of its own run, and of the runs below it by what follows its name.
@@ -77,6 +79,7 @@ class Session:
         self.given = self.event.params if self.event else {}
         self.params = self.given
         if self.logged:
+            self.given = {**self.given, **texts_of(self.logged)}
             self.params = {**self.given, **scalars_only(self.logged.params)}
             self.metrics = {
                 name: float(value)
