@@ -19,8 +19,9 @@ from tensordeck.store.resources import Context, Json
 __all__ = ["HandedOut", "Refusals", "joined", "rebased"]
 
 _REMEMBERED_BYTES: Final = 4 * 2**20
-_REFUSALS: Final = 3
-"""Fewer than the client's five attempts, so that no one of its calls meets refusals only."""
+_REFUSALS: Final = 1
+"""By each server: all together fewer than the client's five attempts, so that no one of its calls
+meets refusals only, unless more than four servers refuse the same client one after the other."""
 _WINDOW_SECONDS: Final = 30.0
 _CONTEXTS: Final = 1024
 
@@ -28,7 +29,7 @@ _CONTEXTS: Final = 1024
 class HandedOut:
     """The contexts that callers were given of late, by name and etag.
 
-    Only a hint: what another server handed out, or long ago, is not here.
+    Only a short cut: what another server handed out is in the store, as long as it matters.
     """
 
     def __init__(self) -> None:

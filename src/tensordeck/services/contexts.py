@@ -1,5 +1,6 @@
 """Metadata contexts: experiments and their runs, their members and their children."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument
 from tensordeck.names import ResourceName
+from tensordeck.services import structs
 from tensordeck.services.call import Call
 from tensordeck.services.concurrent_writes import Refusals, rebased
 from tensordeck.services.metadata_nodes import (
@@ -15,14 +17,22 @@ from tensordeck.services.metadata_nodes import (
     EXECUTIONS,
     MetadataNodes,
     metadata_etag,
+    revision_of,
     stale,
     with_numbers,
 )
-from tensordeck.services.paired_contexts import remove_traces, rename_tensorboard_face
+from tensordeck.services.paired_contexts import (
+    EXPERIMENT_SCHEMA,
+    remove_traces,
+    rename_tensorboard_face,
+)
 from tensordeck.store import Store
 from tensordeck.store.resources import Context
 
 _MAX_PARENTS: Final = 10
+_TWIN_MICROS: Final = 60 * 1_000_000
+_NEW_EXPERIMENT: Final = {"experiment_deleted": False}
+"""The metadata of `aiplatform.Experiment.get_or_create`, by which its experiments are told."""
 
 
 class Contexts(MetadataNodes):
@@ -33,8 +43,21 @@ class Contexts(MetadataNodes):
         self._refusals = Refusals()
 
     def create_context(self, request: Any, _call: Call) -> Any:
-        """Creates a context; its id is made up unless one is given."""
-        return self._create(CONTEXTS, request.parent, request.context, request.context_id)
+        """Creates a context; its id is made up unless one is given.
+
+        An experiment that another caller has made this very minute is returned as it is. The
+        official client looks for an experiment and makes it if there is none; of two programs that
+        do so at once, the one that is told that it exists by now would end with an error.
+        """
+        try:
+            return self._create(CONTEXTS, request.parent, request.context, request.context_id)
+        except AlreadyExists:
+            store = self._store_name(request.parent)
+            name = store.child(CONTEXTS.collection, request.context_id)
+            there = self._catalog.find(Context, str(name))
+            if there is None or not _is_twin(there, request.context):
+                raise
+            return self._shown(CONTEXTS, there)
 
     def get_context(self, request: Any, _call: Call) -> Any:
         """Returns a context."""
@@ -54,7 +77,7 @@ class Contexts(MetadataNodes):
 
         def settle(record: Context, given: Any) -> Any:
             fresh = not given.etag or given.etag == metadata_etag(record)
-            base = record if fresh else self._handed_out.find(record.name, given.etag)
+            base = record if fresh else self._seen_by_sender(record.name, given.etag)
             given = with_numbers(given, base or record)
             if fresh:
                 return given
@@ -63,6 +86,11 @@ class Contexts(MetadataNodes):
             return rebased(given, base, record)
 
         return self._update(CONTEXTS, request.context, request, settle, self._follow)
+
+    def _seen_by_sender(self, name: str, etag: str) -> Context | None:
+        """What the sender of an etag had before its eyes, whichever server showed it."""
+        found = self._handed_out.find(name, etag)
+        return found or self._catalog.past_context(name, revision_of(etag))
 
     def delete_context(self, request: Any, _call: Call) -> Any:
         """Deletes a context; its members and children stay."""
@@ -131,6 +159,16 @@ class Contexts(MetadataNodes):
         name = names.parse(text, CONTEXTS.pattern, "context")
         self._catalog.get(Context, str(name))
         return name
+
+
+def _is_twin(there: Context, given: Any) -> bool:
+    """Whether an experiment is what another official client made at about the same time."""
+    return (
+        there.schema_title == given.schema_title == EXPERIMENT_SCHEMA
+        and there.display_name == given.display_name
+        and structs.to_json(given.metadata) == _NEW_EXPERIMENT
+        and time.time() * 1e6 - there.create_time < _TWIN_MICROS
+    )
 
 
 def _in_same_store(

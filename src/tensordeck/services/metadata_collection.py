@@ -48,10 +48,11 @@ class MetadataCollection:
         try:
             return work()
         except NotFound:
-            if store.id != DEFAULT or self._catalog.find(MetadataStore, str(store)):
+            if store.id != DEFAULT:
                 raise
-        self._ensure_store(store)
-        return work()
+        if self._catalog.find(MetadataStore, str(store)) is None:
+            self._ensure_store(store)
+        return work()  # also if another caller was faster
 
     def _page(
         self,

@@ -109,6 +109,11 @@ def metadata_etag(record: MetadataNode) -> str:
     return str(_ETAG_BASE + record.revision)
 
 
+def revision_of(etag: str) -> int:
+    """The revision that an etag stands for; 0 if it is none of ours."""
+    return int(etag) - _ETAG_BASE if etag.isascii() and etag.isdigit() and len(etag) < 20 else 0
+
+
 def stale(kind: NodeKind[N], record: N, etag: str) -> Aborted:
     """The error for a change by one who has not seen the present state.
 

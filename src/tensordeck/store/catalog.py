@@ -26,7 +26,8 @@ from tensordeck.store.database import Database
 from tensordeck.store.links import add_links, find_links, remove_links
 from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.logged_runs_sql import logged_runs, logged_stamps, ranked_runs
-from tensordeck.store.resources import Json, Resource, Tensorboard
+from tensordeck.store.past_contexts import forget_past, keep_past, past_of
+from tensordeck.store.resources import Context, Json, Resource, Tensorboard
 from tensordeck.store.rows import KINDS, READ_ONLY, Rows, rows_of
 from tensordeck.store.stamps import experiment_stamps
 
@@ -88,6 +89,15 @@ class SqlCatalog(Catalog):
         """See `Catalog.update`."""
         rows = rows_of(kind)
         return self._write(lambda connection: _update(connection, rows, name, change))
+
+    def past_context(self, name: str, revision: int) -> Context | None:
+        """See `Catalog.past_context`."""
+        with self._read() as connection:
+            return past_of(connection, name, revision)
+
+    def forget_past_contexts(self) -> int:
+        """See `Catalog.forget_past_contexts`."""
+        return self._write(lambda connection: forget_past(connection, microseconds()))
 
     def count_children(self, kind: type[Resource], parents: Sequence[str]) -> dict[str, int]:
         """See `Catalog.count_children`."""
@@ -284,6 +294,8 @@ def _update(connection: Connection, rows: Rows[R], name: str, change: Callable[[
         require_free_titles(connection, rows, [(key, new.display_name)])
     before = rows.values(old)
     values: dict[str, Any] = {k: v for k, v in rows.values(new).items() if v != before[k]}
+    if isinstance(old, Context):
+        keep_past(connection, old, now)
     connection.execute(rows.change(tuple(values)), {**values, "changed_pk": old.pk})
     if isinstance(new, Tensorboard) and new.is_default:
         clear_other_defaults(connection, name)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from tensordeck.errors import TensordeckError
 from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.resources import (
+    Context,
     Experiment,
     Json,
     Resource,
@@ -138,6 +139,18 @@ class Catalog(ABC):
             NotFound: If it does not exist.
             AlreadyExists: If a new display name is taken.
         """
+
+    @abstractmethod
+    def past_context(self, name: str, revision: int) -> Context | None:
+        """Returns a context as it was at an earlier revision.
+
+        Returns:
+            None if that was not replaced within the last minutes, or never was.
+        """
+
+    @abstractmethod
+    def forget_past_contexts(self) -> int:
+        """Removes states of contexts that were replaced long ago; returns how many."""
 
     @abstractmethod
     def list(

@@ -326,3 +326,16 @@ board_views: Final = Table(
     Column("view_count", BigInteger, nullable=False),
 )
 """Views of an instance's boards: month is `YYYYMM`, UTC."""
+
+past_contexts: Final = Table(
+    "past_contexts",
+    metadata,
+    Column("context_pk", ForeignKey(contexts.c.pk, ondelete="CASCADE"), primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    _number("replaced_at"),
+    _text("display_name"),
+    _text("description"),
+    _document("labels"),
+    _document("metadata"),
+)
+"""States of contexts that were replaced of late: `store.past_contexts`."""

@@ -158,10 +158,17 @@ class _Supervisor:
             return
         del self._workers[worker.number]
         self._dying.add(worker)
+        if worker.retiring and not self._stopping.is_set():
+            log.info(
+                "Worker %d (process %d) was told to end; another one takes its place",
+                worker.number,
+                worker.process.pid,
+            )
+            self._start(worker.number)
         status = await asyncio.to_thread(worker.process.wait)
         self._dying.discard(worker)
         worker.close()
-        if self._stopping.is_set():
+        if self._stopping.is_set() or worker.retiring:
             return
         lived = time.monotonic() - worker.started
         early = self._deaths[worker.number] = (

@@ -30,6 +30,7 @@ class WorkerProcess:
         ready: What it said when it was ready; None before.
         failure: Why it could not start, if it said so.
         closing: Whether it takes no more connections.
+        retiring: Whether it asked for no more, because somebody told it to end.
         started: When, by the monotonic clock.
 
     Args:
@@ -51,6 +52,7 @@ class WorkerProcess:
         self.ready: dict[str, str] | None = None
         self.failure = ""
         self.closing = False
+        self.retiring = False
         self.started = time.monotonic()
         self._handed = self._taken = self._open = 0
         self._received = b""
@@ -124,6 +126,7 @@ class WorkerProcess:
         self.ready = told.get("ready", self.ready)
         self.failure = told.get("failed", self.failure)
         if told.get("closing"):
+            self.retiring = True
             self.finish()
         self._on_change(self)
 
