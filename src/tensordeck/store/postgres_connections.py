@@ -68,7 +68,6 @@ def open_engine(
     kept = min(_ALWAYS_OPEN, connections)
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(**parameters),
         json_serializer=documents.dumps,
         json_deserializer=documents.loads,
         pool_size=kept,
@@ -78,6 +77,11 @@ def open_engine(
         pool_use_lifo=True,
     )
     event.listen(engine, "handle_error", _give_up_read_only)
+
+    def connect(_dialect: object, _record: object, _args: object, given: dict[str, Any]) -> None:
+        given.update(parameters)  # beside SQLAlchemy's own, by which documents are written and read
+
+    event.listen(engine, "do_connect", connect)
     return engine
 
 
