@@ -94,6 +94,7 @@ def test_a_migration_that_is_killed_goes_on(new_place: NewPlace, kind: str) -> N
     assert inventory(target) == content
 
 
+@pytest.mark.heavy
 def test_a_migration_that_is_killed_after_the_write_stop_goes_on(new_place: NewPlace) -> None:
     source, target = new_place("sqlite"), new_place("sqlite")
     content = _filled(source)
@@ -108,6 +109,7 @@ def test_a_migration_that_is_killed_after_the_write_stop_goes_on(new_place: NewP
     assert inventory(target) == content
 
 
+@pytest.mark.heavy
 def test_a_restore_that_is_killed_goes_on(new_place: NewPlace, tmp_path: Path) -> None:
     source, target = new_place("sqlite"), new_place("sqlite")
     content = _filled(source)

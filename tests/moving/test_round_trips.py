@@ -23,7 +23,7 @@ QUICK = hypothesis_settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-LONG = hypothesis_settings(QUICK, max_examples=12)
+LONG = hypothesis_settings(QUICK, max_examples=8)
 
 
 def _furnished(place: Settings, data: st.DataObject) -> dict[str, object]:
@@ -53,6 +53,7 @@ def test_a_store_is_the_same_after_backup_restore_and_migration(
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 @LONG
 @given(data=st.data())
 def test_a_store_is_the_same_after_a_stay_in_postgresql(
