@@ -25,6 +25,7 @@ from tensordeck.store.blob_holds import PREFIX as HOLDS
 from tensordeck.store.blob_holds import BlobHolds
 from tensordeck.store.contract import Blobs, Catalog
 from tensordeck.store.object_store import check_access, open_object_store, reason_of, translated
+from tensordeck.store.outage import Outage
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
 from tensordeck.store.s3_uploads import UnfinishedUploads
 from tensordeck.store.walk import walk
@@ -93,6 +94,7 @@ class ObjectStoreBlobs(Blobs):
         self._store = store
         self._folder = folder
         self._holds = BlobHolds(store)
+        self._outage = Outage()
         self._synced_shards: set[str] = set()
 
     def write(self, key: str, chunks: Iterator[bytes]) -> int:
@@ -106,24 +108,24 @@ class ObjectStoreBlobs(Blobs):
             if size >= PIECE:
                 break
         if size < PIECE:
-            with translated(key):
+            with self._asking(key):
                 obstore.put(self._store, key, b"".join(head))
         else:
             # `obstore.put` would pull the iterator inside its own runtime, where it can't read
             # another blob.
             with self._writer(key) as writer:
                 for piece in head:
-                    _write(writer, key, piece)
+                    self._write(writer, key, piece)
                 head.clear()
                 for piece in source:
                     size += len(piece)
-                    _write(writer, key, piece)
+                    self._write(writer, key, piece)
         self._sync(key)
         return size
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """As the contract says. The blob is opened before the return: later deletion is no harm."""
-        with translated(key):
+        with self._asking(key):
             if end is not None and end <= start:
                 return iter(())
             if end is not None:
@@ -141,17 +143,17 @@ class ObjectStoreBlobs(Blobs):
         if not keys or self._holds.any():
             return
         if len(keys) > 1 and isinstance(self._store, S3Store):  # a thousand a request
-            with translated(""):
+            with self._asking(""):
                 obstore.delete(self._store, list(keys))
             return
         for key in keys:
-            with translated(key), contextlib.suppress(FileNotFoundError):
+            with self._asking(key), contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._store, key)
 
     def keys(self) -> Iterator[tuple[str, int]]:
         """As the contract says; neither what is being written is among them, nor holds."""
         now = datetime.now(UTC)
-        with translated(""):
+        with self._asking(""):
             for page in obstore.list(self._store):
                 for found in page:
                     if not found["path"].startswith(HOLDS):
@@ -181,7 +183,7 @@ class ObjectStoreBlobs(Blobs):
     @contextlib.contextmanager
     def _writer(self, key: str) -> "Iterator[obstore.WritableFile]":
         """A blob in pieces; what the block raises drops them."""
-        with translated(key):
+        with self._asking(key):
             # Bounded memory: so many pieces at most wait for the store.
             writer = obstore.open_writer(self._store, key, buffer_size=PIECE, max_concurrency=2)
         try:
@@ -189,21 +191,38 @@ class ObjectStoreBlobs(Blobs):
         except BaseException as error:
             writer.__exit__(type(error), error, error.__traceback__)
             raise
-        with translated(key):
+        with self._asking(key):
             writer.close()
 
-    @staticmethod
-    def _stream(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
-        with translated(key):
-            for chunk in found.stream(min_chunk_size=READ_CHUNK):
-                yield bytes(chunk)
+    @contextlib.contextmanager
+    def _asking(self, key: str) -> Iterator[None]:
+        """Wraps a call to the store."""
+        if self._folder is not None:
+            with translated(key):
+                yield
+        else:
+            with self._outage.watch(), translated(key):
+                yield
+
+    def _write(self, writer: "obstore.WritableFile", key: str, piece: bytes) -> None:
+        with self._asking(key):
+            writer.write(piece)
+
+    def _stream(self, key: str, found: "obstore.GetResult") -> Iterator[bytes]:
+        chunks = iter(found.stream(min_chunk_size=READ_CHUNK))
+        while True:
+            with self._asking(key):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield bytes(chunk)
 
     def _sync(self, key: str) -> None:
         """Makes a local file, its name, and its folder's name durable."""
         if self._folder is None:
             return
         path = self._folder / key
-        with translated(key):
+        with self._asking(key):
             _fsync(path)
             _fsync(path.parent)
             shard = path.parent.name
@@ -244,11 +263,6 @@ def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
         yield from walk(catalog, StoredObject, bucket)
     except errors.NotFound:  # the bucket was deleted meanwhile, and all in it
         return
-
-
-def _write(writer: "obstore.WritableFile", key: str, piece: bytes) -> None:
-    with translated(key):
-        writer.write(piece)
 
 
 def _fsync(path: Path) -> None:

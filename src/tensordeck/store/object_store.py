@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from tensordeck import errors
+from tensordeck.store.outage import NoAnswer
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -88,6 +89,8 @@ _CAUSES: Final = (
     ("No space left", "No space left"),
 )
 """What the debug text of an error has, and what it means; the first that fits."""
+
+_AWAY: Final = ("connection refused", "its host name is not known", "no answer in time")
 
 
 def open_object_store(url: str, environ: Mapping[str, str] = os.environ) -> "ObjectStore":
@@ -161,9 +164,10 @@ def translated(key: str) -> Iterator[None]:
                 "The disk that holds the blobs is full; nothing of this request was stored. "
                 "Free some space and try again."
             ) from error
-        raise errors.Unavailable(
-            f"The blob store did not answer ({reason_of(error)}); try again."
-        ) from error
+        reason = reason_of(error)
+        if reason in _AWAY:
+            raise NoAnswer(f"The blob store did not answer ({reason}); try again.") from error
+        raise errors.Unavailable(f"The blob store refused ({reason}); try again.") from error
 
 
 def reason_of(error: Exception) -> str:

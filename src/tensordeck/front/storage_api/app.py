@@ -19,7 +19,12 @@ from tensordeck.front.storage_api import bucket_calls, object_calls, uploads
 from tensordeck.front.storage_api.addresses import decoded, is_json_path, raw_path, xml_names
 from tensordeck.front.storage_api.batch import answer_batch
 from tensordeck.front.storage_api.bodies import JSON_LIMIT, read_json, read_limited
-from tensordeck.front.storage_api.calls import ANYBODY, StorageCall, resource_name
+from tensordeck.front.storage_api.calls import (
+    ANYBODY,
+    STORAGE_THREADS,
+    StorageCall,
+    resource_name,
+)
 from tensordeck.front.storage_api.replies import json_error, xml_error
 from tensordeck.front.storage_api.xml_calls import answer_xml, permission_of
 from tensordeck.services.storage import StorageService
@@ -168,12 +173,16 @@ class StorageApp:
             allowed = await to_thread.run_sync(call)
             response: Response = await handler(allowed)
         elif request.method in _BODILESS:
-            response = await to_thread.run_sync(lambda: self._read(handler, call()))
+            response = await to_thread.run_sync(
+                lambda: self._read(handler, call()), limiter=STORAGE_THREADS
+            )
         else:
             # The credential is looked at before a byte of the body is read.
             allowed = await to_thread.run_sync(call)
             body = read_json(await read_limited(request, JSON_LIMIT))
-            response = await to_thread.run_sync(handler, replace(allowed, body=body))
+            response = await to_thread.run_sync(
+                handler, replace(allowed, body=body), limiter=STORAGE_THREADS
+            )
         return response
 
     async def _xml(self, request: Request) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from starlette.requests import Request
 
 from tensordeck.access import Access, Caller
@@ -13,7 +14,11 @@ from tensordeck.services.storage import StorageService
 from tensordeck.services.storage_conditions import Conditions
 from tensordeck.services.storage_names import resource_name
 
-__all__ = ["ANYBODY", "StorageCall", "resource_name"]
+__all__ = ["ANYBODY", "STORAGE_THREADS", "StorageCall", "resource_name"]
+
+STORAGE_THREADS: Final = CapacityLimiter(64)
+"""Threads of calls that may wait for the blob store: calls for anything else must not share them,
+or a store that hangs would take the whole server with it."""
 
 ANYBODY: Final = Caller("allUsers", "")
 """Who calls without a credential, where a bucket's policy lets everybody in."""

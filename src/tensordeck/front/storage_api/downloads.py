@@ -5,15 +5,16 @@ https://cloud.google.com/storage/docs/xml-api/reference-headers has the headers.
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 from urllib.parse import quote
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tensordeck.front.storage_api.calls import StorageCall
+from tensordeck.front.storage_api.calls import STORAGE_THREADS, StorageCall
 from tensordeck.front.storage_api.representation import etag, hash_header
 from tensordeck.services.storage_conditions import RangeNotSatisfiable, metageneration
 from tensordeck.services.storage_objects import ObjectReader
@@ -64,7 +65,7 @@ def download(call: StorageCall, bucket: str, name: str, *, xml: bool = False) ->
     if _is_inflated(row, request):
         headers.pop("Content-Encoding")
         headers["Warning"] = "214 UploadServer gunzipped"
-        return StreamingResponse(_inflated(reader.chunks), headers=headers)
+        return StreamingResponse(_pulled(_inflated(reader.chunks)), headers=headers)
     status = 200
     if byte_range(wanted, row.size) is not None:
         status = 206
@@ -123,7 +124,16 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
 def _stream(reader: ObjectReader, status: int, headers: dict[str, str]) -> Response:
     length = reader.end - reader.start
     headers["Content-Length"] = str(length)
-    return StreamingResponse(reader.chunks, status, headers)
+    return StreamingResponse(_pulled(reader.chunks), status, headers)
+
+
+async def _pulled(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, each read in a thread that may wait for the blob store."""
+    while True:
+        chunk = await to_thread.run_sync(next, chunks, None, limiter=STORAGE_THREADS)
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _is_fresh(row: StoredObject, request: Request, tag: str) -> bool:

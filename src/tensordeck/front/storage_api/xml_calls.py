@@ -12,7 +12,7 @@ from starlette.responses import Response
 from tensordeck.errors import InvalidArgument, Unimplemented
 from tensordeck.front.storage_api.addresses import decoded
 from tensordeck.front.storage_api.bodies import BodyChunks
-from tensordeck.front.storage_api.calls import StorageCall, resource_name
+from tensordeck.front.storage_api.calls import STORAGE_THREADS, StorageCall, resource_name
 from tensordeck.front.storage_api.downloads import download, object_headers
 from tensordeck.front.storage_api.replies import xml_reply, xml_text
 from tensordeck.front.storage_api.representation import hash_header, timestamp
@@ -114,7 +114,7 @@ async def answer_xml(call: StorageCall) -> Response:
     handler = handlers.get((method, bool(call.object)))
     if handler is None:
         raise Unimplemented(f"The XML API has no {method} here.")
-    return await to_thread.run_sync(handler, call)
+    return await to_thread.run_sync(handler, call, limiter=STORAGE_THREADS)
 
 
 def _list_objects(call: StorageCall) -> Response:
@@ -216,7 +216,7 @@ def _delete_object(call: StorageCall) -> Response:
 async def _put_object(call: StorageCall) -> Response:
     headers = call.request.headers
     if source := headers.get("x-goog-copy-source"):
-        return await to_thread.run_sync(_copy_object, call, source)
+        return await to_thread.run_sync(_copy_object, call, source, limiter=STORAGE_THREADS)
     attributes = _attributes(call)
     checksums = checksums_of(call.request)
     chunks = BodyChunks(call.request.stream())
