@@ -8,7 +8,7 @@ ARGS ?=
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve check test test-all bench lock clean format
+.PHONY: help demo serve check test test-all bench bench-peers lock clean format
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes
 	$(BIN)/python benchmarks/follow.py
 	$(BIN)/python benchmarks/bytes_per_point.py
 	$(BIN)/python benchmarks/experiments.py
+	$(BIN)/python benchmarks/scale.py
+
+bench-peers: $(VENV)/.test-all ## Tensordeck beside MLflow, trackio, Aim and TensorBoard: writes docs/benchmarks.md (12 minutes)
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Tensordeck and other experiment trackers through the same workloads: `python -m benchmarks.peers`.
+"""Experiment trackers through the same workloads: `python -m benchmarks.peers`.
 
 - `servers/`: a module a peer, which starts its server and says where its files are.
 - `clients/`: a script a peer, which runs in the peer's own virtual environment.

@@ -5,7 +5,6 @@ import json
 import os
 import select
 import subprocess
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,5 +90,3 @@ class Client:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
         self._process.wait()
-
-

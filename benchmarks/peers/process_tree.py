@@ -61,7 +61,7 @@ class ProcessTree:
         while time.monotonic() - began < START_SECONDS:
             with contextlib.suppress(OSError):
                 with contextlib.suppress(urllib.error.HTTPError):
-                    urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 -- our own address
+                    urllib.request.urlopen(url, timeout=5).close()
                 return time.monotonic() - began
             if self._process.poll() is not None:
                 break
@@ -73,10 +73,8 @@ class ProcessTree:
         """Ends it as an administrator would."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:

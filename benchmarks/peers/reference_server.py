@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-
 from benchmarks.peers.clients import values
+
 from tensordeck import protos
 
 
@@ -34,7 +34,7 @@ class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, reply: Any) -> None:
         decode = protos.message("ReadTensorboardTimeSeriesDataRequest").FromString
         self._handler = grpc.unary_unary_rpc_method_handler(
-            lambda request, context: reply, decode, type(reply).SerializeToString
+            lambda _request, _context: reply, decode, type(reply).SerializeToString
         )
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:

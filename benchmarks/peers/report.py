@@ -204,30 +204,31 @@ def _conditions(results: Results) -> str:
     """The machine, the versions and how each peer was used."""
     machine, scale = results.machine, results.scale
     loads = [record["load_before"] for record in results.records]
-    lines = [
+    conditions = (
         f"{machine['moment'][:16].replace('T', ' ')} UTC, {machine['cpu']}, {machine['cores']} "
         f"cores, {machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; "
         f"clients, servers and databases all on it. Load before each measurement: "
-        f"{min(loads):.1f} to {max(loads):.1f}, the comparison's own included.",
+        f"{min(loads):.1f} to {max(loads):.1f}, the comparison's own included."
+    )
+    workloads = (
+        f"(a) {scale.clients} runs × {scale.series} scalars × {scale.steps} steps, a process a "
+        f"run. (b) the same with {scale.single_steps} steps, a call each. "
+        f"(c) {scale.long_steps:,} steps of one scalar. (d) one scalar of {scale.board_runs} runs "
+        f"× {scale.steps} steps, as each one's page asks. (g) {scale.kills} kills of the server's "
+        "whole process tree while four clients write. "
+        "All values are noisy doubles, which nothing compresses. "
+        "Medians; in brackets by what factor a peer is behind embedded Tensordeck."
+    )
+    lines = [
+        conditions,
         "",
         "| | versions | client | an acknowledged write is |",
         "|---|---|---|---|",
     ]
     for peer in results.peers.values():
         versions = ", ".join(f"{name} {number}" for name, number in peer["versions"].items())
-        lines.append(
-            f"| {peer['title']} | {versions} | {peer['client']} | {peer['durability']} |"
-        )
-    lines += [
-        "",
-        f"(a) {scale.clients} runs × {scale.series} scalars × {scale.steps} steps, a process a run. "
-        f"(b) the same with {scale.single_steps} steps, a call each. "
-        f"(c) {scale.long_steps:,} steps of one scalar. "
-        f"(d) one scalar of {scale.board_runs} runs × {scale.steps} steps, as each one's page asks. "
-        f"(g) {scale.kills} kills of the server's whole process tree while four clients write. "
-        "All values are noisy doubles, which nothing compresses. "
-        f"Medians; a peer's ratio to embedded Tensordeck in brackets: above 1× it is behind.",
-    ]
+        lines.append(f"| {peer['title']} | {versions} | {peer['client']} | {peer['durability']} |")
+    lines += ["", workloads]
     return "\n".join(lines)
 
 

@@ -6,11 +6,10 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from aim import Repo, Run
-from aim.storage.context import Context
-
 import commands
 import values
+from aim import Repo, Run
+from aim.storage.context import Context
 
 CHART_POINTS = 50
 """What the page asks for of each curve."""

@@ -81,9 +81,7 @@ def _run(pipe: Any, work: Command, arguments: Sequence[Any], options: dict[str, 
     os._exit(0)
 
 
-def crowd(
-    tasks: Sequence[Any], connect: Command, work: Command, begun: str = ""
-) -> dict[str, Any]:
+def crowd(tasks: Sequence[Any], connect: Command, work: Command, begun: str = "") -> dict[str, Any]:
     """Lets clients work at once, each in a process of its own.
 
     Args:

@@ -7,12 +7,11 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+import commands
 import mlflow  # noqa: F401 -- imported once, before clients fork
+import values
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-
-import commands
-import values
 
 LIMIT = 1_000
 CHART_RUNS = 100
@@ -102,7 +101,7 @@ def ask_board(url: str, runs: list[str], tag: str, steps: int, times: int) -> An
 
 
 def acknowledge(url: str, name: str, clients: int, begun: str) -> Any:
-    """Logs 20 metrics a call until the server is gone; returns the acknowledged steps of each run."""
+    """Logs 20 metrics a call until the server is gone; returns the acknowledged steps."""
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # it would try for minutes
     runs = commands.apart(_create_runs, url, name, clients)
 

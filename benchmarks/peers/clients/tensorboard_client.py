@@ -6,10 +6,9 @@ import time
 import urllib.request
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 import commands
 import values
+from tensorboardX import SummaryWriter
 
 PATIENCE = 60
 
@@ -24,7 +23,7 @@ def write(
     steps: int,
     per_step: bool,
 ) -> Any:
-    """Clients share runs; each step is a call a scalar, and `close` hands all to the disk's cache."""
+    """Clients share runs; each step is a call a scalar, then `close`."""
     made = [f"{name}/run-{number}" for number in range(runs)]
 
     def connect(own: list[tuple[int, str]]) -> Any:

@@ -10,14 +10,13 @@ import urllib.request
 import uuid
 from typing import Any
 
+import commands
 import google.auth
 import google.auth.transport.requests
+import values
 from google.api_core.client_options import ClientOptions
 from google.cloud import aiplatform, aiplatform_v1
 from google.cloud.aiplatform_v1 import types
-
-import commands
-import values
 
 LIMIT = 5_000
 PARENT = "projects/bench/locations/us-central1"
@@ -97,9 +96,7 @@ def write(
     """Clients share runs and log them: as fast as can be, or with a call a step."""
     tags = [f"tag_{tag}" for tag in range(series)]
     made = commands.apart(_create_runs, urls[0], name, runs, tags)
-    shares = [
-        (urls[at % len(urls)], own) for at, own in enumerate(commands.shares(made, clients))
-    ]
+    shares = [(urls[at % len(urls)], own) for at, own in enumerate(commands.shares(made, clients))]
 
     def connect(task: tuple[str, list[tuple[int, str]]]) -> Any:
         client = _client(task[0])
@@ -185,9 +182,7 @@ def _board(url: str, experiment: str) -> str:
 
 
 def _token() -> str:
-    credentials, _ = google.auth.default(
-        scopes=["https://www.googleapis.com/auth/cloud-platform"]
-    )
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     credentials.refresh(google.auth.transport.requests.Request())
     return str(credentials.token)
 

@@ -7,9 +7,8 @@ import time
 import urllib.request
 from typing import Any
 
-import trackio
-
 import commands
+import trackio
 import values
 
 
@@ -71,9 +70,7 @@ def write_long(url: str, steps: int) -> Any:
 
 def _values(url: str, run: str, tag: str, **arguments: Any) -> list[Any]:
     project, _, run = run.partition("/")
-    return _call(
-        url, "get_metric_values", project=project, run=run, metric_name=tag, **arguments
-    )
+    return _call(url, "get_metric_values", project=project, run=run, metric_name=tag, **arguments)
 
 
 def read_long(url: str, run: str, steps: int, times: int) -> Any:

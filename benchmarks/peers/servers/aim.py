@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.peers import environments
 from benchmarks.peers.peer import Peer
@@ -14,7 +15,7 @@ class Aim(Peer):
     name, title = "aim", "Aim, local repository"
     durability = "written to RocksDB by the client itself; nothing is acknowledged"
     client_path = "`Run.track` with a dictionary a step, into the repository on the same disk"
-    cannot = {
+    cannot: ClassVar = {
         "kill": "its fast client writes the repository itself: no server acknowledges anything",
     }
 
@@ -27,9 +28,7 @@ class Aim(Peer):
     def open(self, folder: Path) -> OneServer:
         aim, repo = self._python.parent / "aim", folder / "data"
         repo.mkdir()
-        subprocess.run(
-            [aim, "init", "--repo", repo, "-y"], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([aim, "init", "--repo", repo, "-y"], check=True, stdout=subprocess.DEVNULL)
         return OneServer(
             folder,
             self._python,

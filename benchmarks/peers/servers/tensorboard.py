@@ -1,6 +1,7 @@
 """TensorBoard with its Rust data server, on event files."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.peers import environments
 from benchmarks.peers.peer import Peer
@@ -13,7 +14,7 @@ class TensorBoard(Peer):
     name, title = "tensorboard", "TensorBoard, Rust server"
     durability = "event files in the disk's cache; values rounded to 32 bits"
     client_path = "`tensorboardX.SummaryWriter.add_scalar`, a call a scalar, into event files"
-    cannot = {
+    cannot: ClassVar = {
         "sampled": "samples are drawn when files are read, by a setting of the whole server",
         "kill": "it takes no writes: its event files are the training process's own",
     }

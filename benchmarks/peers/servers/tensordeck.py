@@ -12,15 +12,14 @@ from typing import Any
 
 import psutil
 import psycopg
-
 from benchmarks.peers.client import Client
 from benchmarks.peers.peer import Peer, Session, blocks
 from benchmarks.peers.process_tree import ProcessTree, free_port
+
 from tests.postgres_server import open_postgres
 
 CLIENT_PATH = (
-    "Google's generated client, 5,000 points a request, TLS; "
-    "the server is named as `api_endpoint`"
+    "Google's generated client, 5,000 points a request, TLS; the server is named as `api_endpoint`"
 )
 
 

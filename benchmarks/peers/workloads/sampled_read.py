@@ -1,4 +1,4 @@
-"""(c) Whether a sampled read costs what the sample has, or what the series has: Tensordeck alone."""
+"""(c) Whether a sampled read costs what the sample has or what the series has."""
 
 from benchmarks.peers.peer import Peer, Session
 from benchmarks.peers.scale import Scale
