@@ -132,7 +132,9 @@ def _make_all(folder: Path, names: frozenset[str]) -> None:
         _write(files.ca_key, ca_key)
         _issue(files, names)
         partial.chmod(0o755)
+        _sync(partial)  # a name that outlives a power cut should stand for all four files
         partial.rename(folder)
+        _sync(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -266,6 +268,15 @@ def _bundle(files: Certificates, environ: Mapping[str, str]) -> bytes:
     return b"\n".join(parts) + b"\n"
 
 
+def _sync(folder: Path) -> None:
+    """Makes a folder's names safe from a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Writes a file, whole or not at all."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -276,6 +287,7 @@ def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(partial).replace(path)
+        _sync(path.parent)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
