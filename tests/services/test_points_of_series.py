@@ -1,6 +1,5 @@
 """Writing and reading points: the calls that carry data."""
 
-import contextlib
 import itertools
 import math
 import re
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from tensordeck import errors, protos
 from tensordeck.store.resources import StoredObject
 
-TENSOR, BLOBS = 2, 3
+SCALAR, TENSOR, BLOBS = 1, 2, 3
 
 
 def test_scalars_come_back_bit_for_bit_in_step_order(api):
@@ -200,11 +199,29 @@ class TestSeveralProcesses:
         api.write_scalars(series, {2: 2.0})
         assert api.scalars(series) == other.scalars(series) == {2: 2.0}
 
+    @pytest.mark.parametrize("value_type", [SCALAR, TENSOR])
+    def test_a_series_made_again_elsewhere_gets_the_points(self, api, value_type):
+        create = {
+            "parent": api.run(),
+            "tensorboard_time_series_id": "s",
+            "tensorboard_time_series": {"display_name": "t", "value_type": value_type},
+        }
+        value = {"scalar": {"value": 1.0}} if value_type == SCALAR else {"tensor": {"value": b"x"}}
+        series = api("CreateTensorboardTimeSeries", **create).name
+        api.write(series, [{"step": 1, **value}], value_type)
+        other = api.another_process()
+        other("DeleteTensorboardTimeSeries", name=series)
+        other("CreateTensorboardTimeSeries", **create)
+        api.write(series, [{"step": 2, **value}], value_type)
+        api.store.points.fold()
+        assert [point.step for point in api.read(series).values] == [2]
+        assert [point.step for point in other.read(series).values] == [2]
+
     def test_a_series_deleted_elsewhere_stays_deleted(self, api):
         series = api.series()
         api.write_scalars(series, {1: 1.0})
         api.another_process()("DeleteTensorboardTimeSeries", name=series)
-        with contextlib.suppress(errors.NotFound):  # refused or dropped: the store may choose
+        with pytest.raises(errors.NotFound):
             api.write_scalars(series, {2: 2.0})
         api.store.points.fold()
         with pytest.raises(errors.NotFound):

@@ -147,7 +147,7 @@ def _add(batch: list[SeriesPoints], run: RunWrite, keys: RunKeys) -> bool:
         check_kind(run.run_name, series.time_series_id, value_type, series.value_type)
         blobs |= value_type is ValueType.BLOB_SEQUENCE
         total += count
-        added.append(SeriesPoints(pk, run_pk, columns))
+        added.append(SeriesPoints(pk, run_pk, columns, keys.revision))
     check_count(run.run_name, total)
     batch.extend(added)
     return blobs

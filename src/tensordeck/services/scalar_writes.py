@@ -184,7 +184,7 @@ class ScalarWrites:
             for series_id, kind in zip(run.ids, kinds, strict=True):
                 check_kind(run.run_name, series_id, kind, ValueType.SCALAR)
         check_count(run.run_name, len(run.columns.steps))
-        return RunScalars(keys.pk, pks, run.counts, run.columns)
+        return RunScalars(keys.pk, pks, run.counts, run.columns, keys.revision)
 
     def _load(self, run: RunPoints) -> RunKeys:
         names.parse(run.run_name, names.RUN, "tensorboard_run")

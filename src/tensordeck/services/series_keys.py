@@ -2,7 +2,8 @@
 
 Writes name their series again in every request. Looking each up in the catalog would cost more
 than storing the points, so that the keys are remembered. They are a hint: deletions here tell
-`forget`, and those of another process show when the store refuses the points.
+`forget`, and those of another process show when the store refuses the points, for they change the
+run's revision.
 """
 
 import threading
@@ -25,10 +26,12 @@ class RunKeys:
 
     Attributes:
         pk: The run's.
+        revision: The run's: another one says that these series may be gone.
         series: (pk, value type) by time series id; only of series that were asked for.
     """
 
     pk: int
+    revision: int
     series: dict[str, tuple[int, ValueType]] = field(default_factory=dict)
 
 
@@ -59,7 +62,7 @@ class SeriesKeys:
             NotFound: If one does not exist; the message holds its name.
         """
         generation = self._generation
-        pk = self._catalog.get(Run, run).pk
+        there = self._catalog.get(Run, run)  # first: a series that goes after this changes it
         prefix = f"{run}/timeSeries/"
         names = {prefix + series_id: series_id for series_id in series_ids}
         found = self._catalog.find_many(TimeSeries, list(names))
@@ -70,7 +73,9 @@ class SeriesKeys:
                     "create it before its points are written."
                 )
         keys = RunKeys(
-            pk, {names[name]: (record.pk, record.value_type) for name, record in found.items()}
+            there.pk,
+            there.revision,
+            {names[name]: (record.pk, record.value_type) for name, record in found.items()},
         )
         with self._lock:
             # What was read before a deletion must not be remembered after it.
@@ -93,10 +98,10 @@ class SeriesKeys:
 
     def _remember(self, run: str, keys: RunKeys) -> None:
         before = self._runs.pop(run, None)
-        same = before is not None and before.pk == keys.pk
+        same = before is not None and (before.pk, before.revision) == (keys.pk, keys.revision)
         series = {**before.series, **keys.series} if before and same else keys.series
         self._count += len(series) - (len(before.series) if before else 0)
-        self._runs[run] = RunKeys(keys.pk, series)
+        self._runs[run] = RunKeys(keys.pk, keys.revision, series)
         while self._count > self._capacity and len(self._runs) > 1:
             oldest = next(iter(self._runs))
             self._count -= len(self._runs.pop(oldest).series)

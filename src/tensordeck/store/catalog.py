@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from tensordeck import errors
 from tensordeck.filters import Filter
@@ -27,14 +27,29 @@ from tensordeck.store.links import add_links, find_links, remove_links
 from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.logged_runs_sql import logged_runs, logged_stamps, ranked_runs
 from tensordeck.store.past_contexts import forget_past, keep_past, past_of
-from tensordeck.store.resources import Context, Json, Resource, Tensorboard
+from tensordeck.store.resources import Context, Json, Resource, Tensorboard, TimeSeries
 from tensordeck.store.rows import KINDS, READ_ONLY, Rows, rows_of
+from tensordeck.store.schema import runs, time_series
 from tensordeck.store.stamps import experiment_stamps
 
 __all__ = ["SqlCatalog"]
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
+
+
+_CHANGE_RUNS: Final = (
+    update(runs)
+    .where(
+        runs.c.pk.in_(
+            select(time_series.c.parent_pk).where(
+                time_series.c.name.in_(bindparam("names", expanding=True))
+            )
+        )
+    )
+    .values(revision=runs.c.revision + 1)
+)
+"""Says of the runs of some series that keys of their series may not hold any more."""
 
 
 class SqlCatalog(Catalog):
@@ -166,6 +181,8 @@ class SqlCatalog(Catalog):
         def work(connection: Connection) -> None:
             if check is not None:
                 check(_get(connection, rows, name))
+            if kind is TimeSeries:
+                connection.execute(_CHANGE_RUNS, {"names": [name]})
             statement = delete(rows.table).where(rows.table.c.name == name)
             if not connection.execute(statement).rowcount:
                 raise _not_found(kind, name)
@@ -180,6 +197,9 @@ class SqlCatalog(Catalog):
         table = rows_of(kind).table
 
         def work(connection: Connection) -> int:
+            if kind is TimeSeries:
+                for group in batches(names):
+                    connection.execute(_CHANGE_RUNS, {"names": group})
             return sum(
                 connection.execute(delete(table).where(table.c.name.in_(group))).rowcount
                 for group in batches(names)

@@ -90,6 +90,8 @@ class Catalog(ABC):
       same transaction.
     - `pk` values are never reused.
     - Making an instance the default clears the flag on the others of its project and region.
+    - Deleting a time series changes its run's revision: who remembers keys of a run's series, in
+      whatever process, can tell by it that they may not hold any more.
     - Lists page by key, not by offset: a row added or removed between two pages neither repeats
       nor hides another. A token only fits the query that made it.
     - No list costs time in proportion to the points ever logged.
@@ -354,11 +356,14 @@ class SeriesPoints:
         series_pk: The series.
         run_pk: Its run.
         columns: The points in the order they came: of a repeated step the last one counts.
+        run_revision: The run's when the series was looked up; another one by now means that the
+            series may be gone. 0 where that was in the same breath.
     """
 
     series_pk: int
     run_pk: int
     columns: ScalarColumns | PayloadColumns
+    run_revision: int = 0
 
 
 @dataclass(slots=True)  # not frozen, as SeriesPoints
@@ -370,12 +375,14 @@ class RunScalars:
         series_pks: Its series; one may come more than once.
         counts: How many of the points belong to each, at least one.
         columns: The points, series after series.
+        run_revision: As `SeriesPoints` has it.
     """
 
     run_pk: int
     series_pks: Sequence[int]
     counts: Sequence[int]
     columns: ScalarColumns
+    run_revision: int = 0
 
 
 @dataclass(slots=True)  # not frozen: see ScalarColumns
@@ -430,7 +437,8 @@ class Points(ABC):
         """Adds the points of one request: durable, all or none, when it returns.
 
         Raises:
-            NotFound: If one of the runs was deleted.
+            NotFound: If one of the runs was deleted, or has changed since its series were looked
+                up: look them up again.
             ResourceExhausted: If the disk is full.
         """
 

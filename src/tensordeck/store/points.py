@@ -43,6 +43,8 @@ __all__ = ["Schedule", "SqlPoints"]
 
 log: Final = logging.getLogger(__name__)
 
+_Seen = tuple[int, int]
+"""A run's key, and its revision when its series were looked up; 0 where that does not matter."""
 _NO_POINTS: Final = ScalarColumns(
     np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
 )
@@ -91,7 +93,10 @@ class SqlPoints(Points):
             return
         rows = [(run_pk, encode_row(scalars.get(run_pk, []))) for run_pk in runs]
         self._folder.wait_for_room()
-        self._database.write(lambda connection: _append(connection, rows, payloads), runs.keys())
+        seen = {(series.run_pk, series.run_revision) for series in batch if series.run_pk in runs}
+        self._database.write(
+            lambda connection: _append(connection, rows, payloads, seen), runs.keys()
+        )
         size = sum(len(payload) for _, payload in rows)
         self._folder.written(size)
         self._measures.acknowledged(1, sum(len(series.columns.steps) for series in batch), size)
@@ -104,8 +109,11 @@ class SqlPoints(Points):
         size = sum(len(payload) for request in rows for _, payload in request)
         self._folder.wait_for_room()
         self._folder.written(size)
+        seen = [[(run.run_pk, run.run_revision) for run in request] for request in requests]
         runs = {run_pk for request in rows for run_pk, _ in request}
-        written = self._database.submit(lambda connection: _append_all(connection, rows), runs)
+        written = self._database.submit(
+            lambda connection: _append_all(connection, rows, seen), runs
+        )
         points = sum(len(run.columns.steps) for request in requests for run in request)
         written.add_done_callback(lambda done: self._count(done, points, size))
         return written
@@ -190,10 +198,10 @@ def _append(
     connection: Connection,
     rows: Sequence[tuple[int, bytes]],
     payloads: dict[int, list[PackedPayloads]],
+    seen: Collection[_Seen],
 ) -> None:
     """Writes one request."""
-    alive = queries.existing_runs(connection, (run_pk for run_pk, _ in rows))
-    if len(alive) < len(rows):
+    if _outdated(seen, queries.existing_runs(connection, (run_pk for run_pk, _ in rows))):
         raise _deleted()
     for run_pk, payload in rows:
         version = queries.insert_journal(connection, run_pk, payload)
@@ -213,15 +221,17 @@ def _encode(run: RunScalars) -> bytes:
 
 
 def _append_all(
-    connection: Connection, requests: Sequence[Sequence[tuple[int, bytes]]]
+    connection: Connection,
+    requests: Sequence[Sequence[tuple[int, bytes]]],
+    seen: Sequence[Sequence[_Seen]],
 ) -> list[errors.TensordeckError | None]:
-    """Writes several requests, but for those with a run that is gone."""
-    runs = {run_pk for request in requests for run_pk, _ in request}
-    gone = runs - queries.existing_runs(connection, runs)
+    """Writes several requests, but for those with a run that is gone, or not what was looked up."""
+    pairs = {pair for request in seen for pair in request}
+    gone = _outdated(pairs, queries.existing_runs(connection, {run_pk for run_pk, _ in pairs}))
     rows: list[tuple[int, bytes]] = []
     outcomes: list[errors.TensordeckError | None] = []
-    for request in requests:
-        lost = bool(gone) and any(run_pk in gone for run_pk, _ in request)
+    for request, looked_up in zip(requests, seen, strict=True):
+        lost = bool(gone) and not gone.isdisjoint(looked_up)
         outcomes.append(_deleted() if lost else None)
         if not lost:
             rows += request
@@ -229,9 +239,18 @@ def _append_all(
     return outcomes
 
 
+def _outdated(seen: Collection[_Seen], present: dict[int, int]) -> set[_Seen]:
+    """Those whose run is gone, or has another revision than when it was looked up."""
+    return {
+        (run_pk, revision)
+        for run_pk, revision in seen
+        if present.get(run_pk) != revision and (revision or run_pk not in present)
+    }
+
+
 def _deleted() -> errors.NotFound:
     return errors.NotFound(
-        "A run that this request writes to was deleted meanwhile; nothing was written."
+        "A run that this request writes to was deleted or changed meanwhile; nothing was written."
     )
 
 

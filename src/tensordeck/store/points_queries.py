@@ -182,15 +182,16 @@ def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
     ).rowcount
 
 
-def existing_runs(connection: Connection, run_pks: Iterable[int]) -> set[int]:
-    """Returns those of the runs that exist, and will until the transaction's end."""
+def existing_runs(connection: Connection, run_pks: Iterable[int]) -> dict[int, int]:
+    """Returns the revisions of those runs that exist, and will until the transaction's end."""
     execute = _driver(connection).execute
-    statement = "SELECT pk FROM runs WHERE pk IN ({})"
+    statement = "SELECT pk, revision FROM runs WHERE pk IN ({})"
     if _is_postgresql(connection):
         statement += " ORDER BY pk FOR KEY SHARE"
-    return {
-        pk for keys in key_lists(run_pks) for (pk,) in execute(statement.format(keys)).fetchall()
-    }
+    found: dict[int, int] = {}
+    for keys in key_lists(run_pks):
+        found.update(execute(statement.format(keys)).fetchall())
+    return found
 
 
 def existing_series(connection: Connection, run_pk: int) -> set[int]:
