@@ -1,5 +1,9 @@
-"""Fixtures that any test may use: a real server in a process of its own."""
+"""Fixtures that any test may use: a real server in a process of its own.
 
+With `TENSORDECK_TEST_DATABASE=postgresql` the shared one keeps its store in PostgreSQL.
+"""
+
+import contextlib
 import json
 import os
 import select
@@ -178,9 +182,22 @@ def fresh_server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that tests share; each uses projects or instances of its own."""
-    server = make_server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.kill()
+    with database_options() as options:
+        server = make_server(tmp_path_factory.mktemp("server") / "data", *options).start()
+        yield server
+        server.kill()
+
+
+@contextlib.contextmanager
+def database_options() -> Iterator[tuple[str, ...]]:
+    """The options of a server on the database that the tests are to run with."""
+    if os.environ.get("TENSORDECK_TEST_DATABASE", "sqlite") != "postgresql":
+        yield ()
+        return
+    from tests.postgres_server import open_postgres  # its driver is an extra
+
+    with open_postgres() as postgres:
+        yield ("--database-url", postgres.make_database())
 
 
 @pytest.fixture(scope="session")
