@@ -78,8 +78,11 @@ def measurements(run: int, count: int) -> dict[str, float]:
     return {f"metric_{at:02}": value for at, value in enumerate(values)}
 
 
-def fill_store(store: Store, runs: int, params: int, metrics: int) -> None:
-    """What the official client leaves after `log_params`, `log_metrics` and time series."""
+def fill_store(store: Store, runs: int, params: int, metrics: int, points: int = POINTS) -> None:
+    """What the official client leaves after `log_params`, `log_metrics` and time series.
+
+    Half of the metrics are curves of so many points, noise down to the last one.
+    """
     catalog = store.catalog
     catalog.create_many(
         [
@@ -89,7 +92,10 @@ def fill_store(store: Store, runs: int, params: int, metrics: int) -> None:
             Context(name=ABOVE, schema_title="system.Experiment"),
         ]
     )
-    walls = ((1e9 + np.arange(POINTS)) * 1e9).astype(np.int64)
+    steps = np.arange(points)
+    walls = ((1e9 + steps) * 1e9).astype(np.int64)
+    noise = np.random.default_rng(0).normal(0, 0.05, points)
+    noise[-1] = 0
 
     def fill(number: int) -> None:
         measured = list(measurements(number, metrics).items())
@@ -116,10 +122,7 @@ def fill_store(store: Store, runs: int, params: int, metrics: int) -> None:
             ]
         )
         catalog.add_links("member", context, [artifact])
-        steps = np.arange(POINTS)
-        columns = [
-            ScalarColumns(steps, walls, last - POINTS + 1 + steps) for last in curves.values()
-        ]
+        columns = [ScalarColumns(steps, walls, last + noise) for last in curves.values()]
         store.points.append(
             [SeriesPoints(one.pk, run.pk, c) for one, c in zip(series, columns, strict=True)]
         )
