@@ -68,7 +68,7 @@ def backup(source: Settings, tmp_path: Path) -> Path:
 
 
 @hypothesis_settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_a_flipped_byte_is_found_before_anything_is_written(

@@ -155,8 +155,7 @@ def restore(
             database = place.place.database
             DatabaseCopy(moment, database, copies, progress=progress).run("Restoring")
             with held_moment(database) as theirs:
-                total = sum(row_counts(moment).values())
-                comparison = compare(moment, theirs, progress=progress, total=total)
+                comparison = compare(moment, theirs, progress)
             if not comparison.alike:
                 raise errors.DataLoss(
                     f"{place.place.name} does not hold what {archive.where} holds: "

@@ -1,12 +1,14 @@
 """Two databases, row by row: the proof at the end of a move."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Row, Table, select
 
+from tensordeck.moving.copying import row_counts
 from tensordeck.moving.differences import paired
 from tensordeck.moving.moment import key_columns
 from tensordeck.moving.progress import Progress, Step, silent
@@ -72,52 +74,46 @@ class Comparison:
         return f"{tables}; {len(self.differing_runs):,} runs, e.g. {', '.join(names)}"
 
 
-def compare(
-    source: Connection,
-    target: Connection,
-    *,
-    leave_out: frozenset[str] = frozenset(),
-    progress: Progress = silent,
-    total: int = 0,
-) -> Comparison:
+def compare(source: Connection, target: Connection, progress: Progress = silent) -> Comparison:
     """Reads both sides whole and compares every column of every row.
 
     Args:
         source: One side.
         target: The other.
-        leave_out: Names of tables that need not be alike.
         progress: Told how far it is.
-        total: How many rows there are, to tell.
     """
-    result = Comparison([], 0)
+    counts = row_counts(source), row_counts(target)
+    total = sum(counts[0].values())
+    result = Comparison([], counts[0][schema.runs.name])
     done = 0
     for table in TABLES:
-        if table.name in leave_out:
-            continue
-        columns = [*key_columns(table), *(column for column in table.c if not column.primary_key)]
-        names = [column.name for column in columns]
-        run_at = _run_column(table, names)
+        progress(Step("Comparing", done, total, 0))
+        name = table.name
         hashes = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
-        counts = [0, 0]
-        for _, ours, theirs in paired(source, target, table, columns):
-            if done % _TELL_EVERY == 0:
-                progress(Step("Comparing", done, total, 0))
-            done += 1
-            same = ours == theirs
-            for side, row in enumerate((ours, theirs)):
-                if row is not None:
-                    counts[side] += 1
-                    _feed(hashes[side], row)
-                    if not same and run_at is not None:
-                        result.differing_runs.add(row[run_at])
-        result.tables.append(
-            TableComparison(
-                table.name, counts[0], counts[1], hashes[0].hexdigest(), hashes[1].hexdigest()
-            )
-        )
-        if table is schema.runs:
-            result.runs = counts[0]
+        if counts[0][name] or counts[1][name]:
+            for ours, theirs in _rows(source, target, table, result):
+                for digest, row in zip(hashes, (ours, theirs), strict=True):
+                    if row is not None:
+                        _feed(digest, row)
+                done += 1
+                if done % _TELL_EVERY == 0:
+                    progress(Step("Comparing", done, total, 0))
+        checksums = (digest.hexdigest() for digest in hashes)
+        result.tables.append(TableComparison(name, counts[0][name], counts[1][name], *checksums))
     return result
+
+
+def _rows(
+    source: Connection, target: Connection, table: Table, result: Comparison
+) -> Iterator[tuple[Row[Any] | None, Row[Any] | None]]:
+    """Both sides' rows of a table; notes the runs of those that differ."""
+    columns = [*key_columns(table), *(column for column in table.c if not column.primary_key)]
+    run_at = _run_column(table, [column.name for column in columns])
+    with closing(paired(source, target, table, columns)) as pairs:
+        for _, ours, theirs in pairs:
+            if run_at is not None and ours != theirs:
+                result.differing_runs.update(row[run_at] for row in (ours, theirs) if row)
+            yield ours, theirs
 
 
 def _run_column(table: Table, names: list[str]) -> int | None:

@@ -7,14 +7,15 @@ blobs are safe, a series' summary after its points: what the target holds is who
 copied again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, tuple_
 
 from tensordeck.moving.blob_copies import BlobCopies, CopiedBlob, WantedBlob
-from tensordeck.moving.differences import differences, paired, stamp_columns
+from tensordeck.moving.differences import Pair, stamp_columns, windows
 from tensordeck.moving.moment import held_moment, key_columns, rows_in_order
 from tensordeck.moving.numbering import last_numbers, raise_numbers
 from tensordeck.moving.progress import Progress, Step, silent
@@ -27,7 +28,6 @@ __all__ = ["BLOB_COLUMNS", "DatabaseCopy", "row_counts", "wanted_blobs"]
 _BATCH_BYTES: Final = 8 * 2**20
 """About what one transaction of the target writes."""
 _BATCH_ROWS: Final = 500
-_BATCH_SERIES: Final = 500
 _FLAT_SIZE: Final = 512
 """What a value without a length is taken to need, and what a row needs besides its values."""
 
@@ -36,10 +36,9 @@ Values = dict[str, Any]
 
 def row_counts(connection: Connection) -> dict[str, int]:
     """Counts the rows of every table."""
-    return {
-        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in TABLES
-    }
+    counts = [select(func.count()).select_from(table).scalar_subquery() for table in TABLES]
+    found = connection.execute(select(*counts)).one()
+    return {table.name: count for table, count in zip(TABLES, found, strict=True)}
 
 
 class DatabaseCopy:
@@ -84,16 +83,18 @@ class DatabaseCopy:
         Raises:
             errors.TensordeckError: As either side does; run it again to go on.
         """
-        with held_moment(self._target) as target:
-            empty = not any(row_counts(target).values())
-        sizes = row_counts(self._source)
-        self._total = sum(sizes[table.name] for table in self._tables)
-        self._done = 0
+        with held_moment(self._target) as connection:
+            there = row_counts(connection)
+        wanted = row_counts(self._source)
+        self._total = sum(wanted[table.name] for table in self._tables)
         differed = 0
-        if not empty:
-            for table in reversed(self._tables):
+        for table in reversed(self._tables):
+            if there[table.name]:
                 differed += self._make_room(table, doing)
+        self._done = 0
         for table in self._tables:
+            if not wanted[table.name]:
+                continue
             if table is points_schema.summaries:
                 differed += self._fill_series(doing)
             else:
@@ -105,60 +106,45 @@ class DatabaseCopy:
     def _make_room(self, table: Table, doing: str) -> int:
         """Removes rows that the source has no more; frees names that its rows have changed."""
         removed = 0
-        with held_moment(self._target) as target:
-            pairs = (
-                pair
-                for pair in differences(self._source, target, table, stamp_columns(table))
-                if pair.target is not None
-            )
-            for group in _grouped(pairs, _BATCH_ROWS):
-                gone = [pair.key for pair in group if pair.source is None]
-                changed = [pair.key for pair in group if pair.source is not None]
-                removed += len(gone)
-
-                def work(connection: Connection, gone: Any = gone, changed: Any = changed) -> None:
-                    _delete(connection, table, gone)
-                    _free_titles(connection, table, changed)
-
-                self._target.write(work)
-                self._tell(doing)
+        for pairs in self._windows(table, doing):
+            gone = [pair.key for pair in pairs if pair.source is None]
+            changed = [pair.key for pair in pairs if pair.source is not None and pair.target]
+            removed += len(gone)
+            if gone or changed:
+                self._target.write(partial(_make_room, table, gone, changed))
         return removed
 
     def _fill(self, table: Table, doing: str) -> int:
         """Writes the rows that are new or changed."""
         stamps = stamp_columns(table)
         differed = 0
-        with held_moment(self._target) as target:
-            for group in _grouped(self._counted(target, table, doing), _BATCH_ROWS):
-                new = [pair.source for pair in group if pair.target is None]
-                changed = [pair.source for pair in group if pair.target is not None]
-                differed += len(group)
-                if len(stamps) == len(table.c):  # the stamp is the whole row
-                    self._put(table, map(_values, new), map(_values, changed))
-                else:
-                    width = len(key_columns(table))
-                    self._put(
-                        table,
-                        self._fetched(table, [tuple(row[:width]) for row in new if row]),
-                        self._fetched(table, [tuple(row[:width]) for row in changed if row]),
-                    )
+        for pairs in self._windows(table, doing):
+            new = [pair.source for pair in pairs if pair.source and not pair.target]
+            changed = [pair.source for pair in pairs if pair.source and pair.target]
+            differed += len(new) + len(changed)
+            if len(stamps) == len(table.c):  # the stamp is the whole row
+                self._put(table, map(_values, new), map(_values, changed))
+            else:
+                self._put(table, self._fetched(table, new), self._fetched(table, changed))
         return differed
 
-    def _counted(self, target: Connection, table: Table, doing: str) -> Iterator[Any]:
-        """The pairs of a table that are not alike; all are counted."""
+    def _windows(self, table: Table, doing: str) -> Generator[list[Pair]]:
+        """The pairs of a table that are not alike, some at a time; all rows are counted."""
         self._tell(doing)
-        for number, pair in enumerate(paired(self._source, target, table, stamp_columns(table)), 1):
-            self._done += 1
-            if number % _BATCH_ROWS == 0:
+        with closing(
+            windows(self._source, self._target, table, stamp_columns(table), _BATCH_ROWS)
+        ) as stretches:
+            for pairs in stretches:
+                yield [pair for pair in pairs if pair.source != pair.target]
+                self._done += len(pairs)
                 self._tell(doing)
-            if pair.source is not None and pair.source != pair.target:
-                yield pair
 
-    def _fetched(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Iterator[Values]:
-        """Whole rows of the source."""
-        if not keys:
+    def _fetched(self, table: Table, stamps: Sequence[Row[Any]]) -> Iterator[Values]:
+        """The whole rows of the source that some stamps are of."""
+        if not stamps:
             return
         columns = key_columns(table)
+        keys = [tuple(row[: len(columns)]) for row in stamps]
         condition = (
             columns[0].in_([key[0] for key in keys])
             if len(columns) == 1
@@ -204,31 +190,29 @@ class DatabaseCopy:
     def _fill_series(self, doing: str) -> int:
         """Writes the points of each series whose summary differs, and then the summary."""
         differed = 0
-        with held_moment(self._target) as target:
-            pairs = self._counted(target, points_schema.summaries, doing)
-            for group in _grouped(pairs, _BATCH_SERIES):
-                summaries = [_values(pair.source) for pair in group]
-                differed += len(group)
-                fresh = not self._holds_points(target, [row["series_pk"] for row in summaries])
-                self._replace_series(summaries, fresh=fresh, doing=doing)
+        for pairs in self._windows(points_schema.summaries, doing):
+            summaries = [_values(pair.source) for pair in pairs if pair.source is not None]
+            differed += len(summaries)
+            if summaries:
+                self._replace_series(summaries, doing)
         return differed
 
-    def _holds_points(self, target: Connection, series: Sequence[int]) -> bool:
-        return any(
-            target.execute(
-                select(table.c.series_pk).where(table.c.series_pk.in_(series)).limit(1)
-            ).first()
-            for table in POINTS
-        )
-
-    def _replace_series(self, summaries: Sequence[Values], *, fresh: bool, doing: str) -> None:
+    def _replace_series(self, summaries: Sequence[Values], doing: str) -> None:
         series = [row["series_pk"] for row in summaries]
-        if not fresh:
 
-            def clear(connection: Connection) -> None:
-                for table in POINTS:
-                    connection.execute(table.delete().where(table.c.series_pk.in_(series)))
+        def clear(connection: Connection) -> None:
+            for table in POINTS:
+                connection.execute(table.delete().where(table.c.series_pk.in_(series)))
 
+        # Of a copy that was cut off points may be there, and no summary yet.
+        with self._target.read() as connection:
+            begun = any(
+                connection.execute(
+                    select(table.c.series_pk).where(table.c.series_pk.in_(series)).limit(1)
+                ).first()
+                for table in POINTS
+            )
+        if begun:
             self._target.write(clear)
         for table in POINTS:
             columns = stamp_columns(table)
@@ -270,20 +254,8 @@ def _keys_in(found: Any) -> set[str]:
     return {found} if isinstance(found, str) else set(found)
 
 
-def _values(row: Row[Any] | None) -> Values:
-    assert row is not None  # noqa: S101 -- callers have a row; for mypy
+def _values(row: Row[Any]) -> Values:
     return row._asdict()
-
-
-def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    group: list[Any] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _sized(rows: Iterable[Values]) -> Iterator[list[Values]]:
@@ -325,6 +297,16 @@ def _update(table: Table, rows: Sequence[Values], connection: Connection) -> Non
             for row in rows
         ],
     )
+
+
+def _make_room(
+    table: Table,
+    gone: Sequence[tuple[Any, ...]],
+    changed: Sequence[tuple[Any, ...]],
+    connection: Connection,
+) -> None:
+    _delete(connection, table, gone)
+    _free_titles(connection, table, changed)
 
 
 def _delete(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, func, select
 from tensordeck import errors
 from tensordeck.moving.blob_copies import BlobCopies, Losses
 from tensordeck.moving.comparing import Comparison, compare
-from tensordeck.moving.copying import DatabaseCopy, row_counts
+from tensordeck.moving.copying import DatabaseCopy
 from tensordeck.moving.data_files import data_files, put_data_file
 from tensordeck.moving.moment import held_moment
 from tensordeck.moving.places import Place, blobs_of, open_source, open_target
@@ -102,8 +102,7 @@ def migrate(
         with _stopped(old, new.place) as began:
             _copy(old, new.place, copies, progress, "Copying the last writes")
             with held_moment(old.database) as ours, held_moment(new.place.database) as theirs:
-                total = sum(row_counts(ours).values())
-                comparison = compare(ours, theirs, progress=progress, total=total)
+                comparison = compare(ours, theirs, progress)
                 if not comparison.alike:
                     raise errors.DataLoss(
                         f"{new.place.name} does not hold what {old.name} holds: "

@@ -1,7 +1,7 @@
 """One moment of a database, held for as long as it takes to read it whole."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, LargeBinary, Row, Table, select, text
@@ -39,7 +39,7 @@ def key_columns(table: Table) -> list[Column[Any]]:
 
 def rows_in_order(
     connection: Connection, table: Table, columns: Sequence[Column[Any]], where: Any = None
-) -> Iterator[Row[Any]]:
+) -> Generator[Row[Any]]:
     """Streams rows in the order of their primary key, in bounded memory.
 
     Both databases sort texts by code point, as Python does.
