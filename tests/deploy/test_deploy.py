@@ -297,3 +297,26 @@ def test_the_dashboard_s_panels_do_not_overlap():
         assert place["x"] + place["w"] <= 24
         taken |= cells
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_the_page_for_operators_names_every_metric_and_no_other(samples):
+    families = {
+        re.sub(r"_(bucket|count|sum|total)$", "", name)
+        for name in samples
+        if name.startswith("tensordeck_")
+    }
+    page = (DEPLOY.parent / "docs" / "operations.md").read_text()
+
+    assert set(re.findall(r"`(tensordeck_[a-z_]+[a-z])`", page)) == families
+
+
+def test_the_page_for_operators_names_only_options_and_files_that_exist():
+    page = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    known = {f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
+    others = {"--now", "--build-arg"}  # systemctl's and docker's
+    lines = [line for line in page.splitlines() if "kubectl" not in line and "docker" not in line]
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
+
+    assert used <= known | others
+    for path in re.findall(r"`?(deploy/[\w/.-]+\w)", page):
+        assert (DEPLOY.parent / path).exists(), path
