@@ -1,6 +1,9 @@
 """The controller: whose job it is, what becomes of it, and what it leaves."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -371,6 +374,29 @@ def test_folders_of_old_jobs_keep_their_logs_and_those_of_deleted_ones_go(instal
     assert {path.name for path in folders[old].iterdir()} == {"logs", "attempt.json"}
     assert not folders[deleted].exists()
     assert (folders[fresh] / "home").is_dir()
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from tensordeck.jobs.process import cache
+cache.build(Path(sys.argv[1]), lambda: {}, lambda: None)
+"""
+
+
+def test_environments_that_no_job_has_used_for_days_go_and_the_others_stay(installation, host):
+    means = installation.means(host)
+    environments = means.settings.data_dir.absolute() / "environments"
+    names = ("unused", "packages/unused", "used")
+    for name in names:  # a process each: who has built one uses it as long as it lives
+        subprocess.run([sys.executable, "-c", BUILD, environments / name], check=True)
+    long_ago = time.time() - (means.settings.keep_jobs_days + 1) * 86_400
+    for name in names[:2]:
+        os.utime(environments / name / "complete.json", (long_ago, long_ago))
+
+    clean(means)
+
+    assert [name for name in names if (environments / name).exists()] == ["used"]
 
 
 def test_processes_of_a_job_that_went_elsewhere_meanwhile_are_ended(installation, host):

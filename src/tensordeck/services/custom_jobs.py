@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from tensordeck import names, protos
 from tensordeck.errors import FailedPrecondition
-from tensordeck.filters import parse_filter
 from tensordeck.names import ResourceName
-from tensordeck.services import experiment_runs, masks, paging, rules
+from tensordeck.services import experiment_runs, rules
 from tensordeck.services.call import Call
 from tensordeck.services.job_specs import check_spec
 from tensordeck.services.job_states import JobStates
 from tensordeck.services.times import set_micros
+from tensordeck.services.training_lists import list_newest
 from tensordeck.store import Store
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import CustomJob, TrainingPipeline
@@ -67,20 +67,8 @@ class JobService:
 
     def list_custom_jobs(self, request: Any, _call: Call) -> Any:
         """Lists the jobs of a project and region, newest first."""
-        masks.check_read_mask(request.read_mask, protos.message("CustomJob").DESCRIPTOR)
-        page = self._catalog.list(
-            CustomJob,
-            str(names.parse(request.parent, names.LOCATION, "parent")),
-            filter=parse_filter(request.filter),
-            order_by="create_time desc",
-            page_size=paging.TRAINING.of(request.page_size),
-            page_token=request.page_token,
-        )
-        messages = [job_message(job) for job in page.items]
-        masks.apply_read_mask(messages, request.read_mask)
-        return protos.message("ListCustomJobsResponse")(
-            custom_jobs=messages, next_page_token=page.next_token
-        )
+        reply = protos.message("ListCustomJobsResponse")()
+        return list_newest(self._catalog, CustomJob, request, job_message, reply)
 
     def delete_custom_job(self, request: Any, _call: Call) -> Any:
         """Deletes a job that has ended.

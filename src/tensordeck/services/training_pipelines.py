@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound
-from tensordeck.filters import parse_filter
 from tensordeck.names import ResourceName, shown
-from tensordeck.services import masks, model_registry, paging, rules, structs
+from tensordeck.services import model_registry, rules, structs
 from tensordeck.services.call import Call
 from tensordeck.services.custom_jobs import (
     check_titles,
@@ -20,6 +19,7 @@ from tensordeck.services.custom_jobs import (
 from tensordeck.services.job_states import JobStates
 from tensordeck.services.pipeline_jobs import PipelineJobs
 from tensordeck.services.struct_messages import message_from_struct
+from tensordeck.services.training_lists import list_newest
 from tensordeck.store import Store
 from tensordeck.store.resources import CustomJob, Json, Model, TrainingPipeline
 
@@ -100,20 +100,8 @@ class PipelineService(PipelineJobs):
 
     def list_training_pipelines(self, request: Any, _call: Call) -> Any:
         """Lists the pipelines of a project and region, newest first."""
-        masks.check_read_mask(request.read_mask, protos.message("TrainingPipeline").DESCRIPTOR)
-        page = self._catalog.list(
-            TrainingPipeline,
-            str(names.parse(request.parent, names.LOCATION, "parent")),
-            filter=parse_filter(request.filter),
-            order_by="create_time desc",
-            page_size=paging.TRAINING.of(request.page_size),
-            page_token=request.page_token,
-        )
-        messages = [_message(record) for record in page.items]
-        masks.apply_read_mask(messages, request.read_mask)
-        return protos.message("ListTrainingPipelinesResponse")(
-            training_pipelines=messages, next_page_token=page.next_token
-        )
+        reply = protos.message("ListTrainingPipelinesResponse")()
+        return list_newest(self._catalog, TrainingPipeline, request, _message, reply)
 
     def delete_training_pipeline(self, request: Any, _call: Call) -> Any:
         """Deletes a pipeline that has ended; its job and its model stay.
