@@ -8,7 +8,7 @@ ARGS ?=
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve check test test-all bench bench-peers lock clean format
+.PHONY: help demo serve check test test-all torture bench bench-peers lock clean format
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(VENV)/.test ## Everything but what needs TensorFlow, PyTorch, a browser 
 
 test-all: $(VENV)/.test-all ## All tests: the tutorial, real event files, Chromium, kill -9
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: $(VENV)/.test-all ## Faults and a soak in their long form (hours; test-all has the short one)
+	TORTURE=long $(BIN)/python -m pytest -m torture $(ARGS)
 
 bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes)
 	$(BIN)/python benchmarks/ingest.py

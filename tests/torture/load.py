@@ -75,6 +75,7 @@ class Book:
         groups: Names of runs that are always written by one request.
         objects: Names of acknowledged objects.
         faults: Codes of passing errors, with their number.
+        texts: What the first error of each code said.
         bugs: Errors that no fault explains.
         slowest: The longest that a client waited for any one answer, in seconds.
         requests: Acknowledged ones.
@@ -84,6 +85,7 @@ class Book:
     groups: list[list[str]] = field(default_factory=list)
     objects: set[str] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     bugs: list[str] = field(default_factory=list)
     slowest: float = 0.0
     requests: int = 0
@@ -202,6 +204,7 @@ class Client(threading.Thread):
                 if not code or (again and code in done):
                     self.book.requests += 1
                     return
+                self.book.texts.setdefault(code, text)
                 self.book.faults[code] = self.book.faults.get(code, 0) + 1
                 if not passing:
                     self.book.bugs.append(f"{self.name}: {text}")
@@ -219,6 +222,7 @@ class RunClient(Client):
     """Makes groups of runs, writes each group's points by one request, deletes some again."""
 
     group_size = 1
+    deletes = 0.2
 
     def work(self) -> None:
         group = [self._make_run() for _ in range(self.group_size)]
@@ -230,7 +234,7 @@ class RunClient(Client):
             self.acknowledged(lambda api: self._write(api, group))
             for run in group:
                 run.acknowledged = run.attempted
-        if self.chance.random() < 0.2:
+        if self.chance.random() < self.deletes:
             group[0].deletion = "asked"
             self.acknowledged(
                 lambda api: api.grpc("DeleteTensorboardRun", name=group[0].name), ["NOT_FOUND"]

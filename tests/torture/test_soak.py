@@ -1,0 +1,75 @@
+"""Hours of work do not make the server grow."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import make_server
+from tests.torture.conftest import Tally
+from tests.torture.load import GroupClient, Load, ObjectClient, Reckoning, RunClient
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(7200)]
+
+SHARE = 0.7
+"""Of the rate that the same clients reach when they never pause."""
+GROWTH = 12 * 2**20
+"""Bytes that the last quarter's memory may be above the second quarter's."""
+
+
+class Passing(RunClient):
+    """Deletes nearly all of its runs, so that only what is leaked can grow."""
+
+    deletes = 0.95
+
+
+class PassingGroup(GroupClient):
+    deletes = 0.95
+
+
+CLIENTS = (Passing, Passing, Passing, PassingGroup, ObjectClient)
+
+
+def rate(load: Load, seconds: float) -> float:
+    before, began = load.book.requests, time.monotonic()
+    threading.Event().wait(seconds)
+    return (load.book.requests - before) / (time.monotonic() - began)
+
+
+def test_memory_stays_flat(tmp_path: Path, rounds: Callable[[int, int], int], tally: Tally) -> None:
+    server = make_server(tmp_path / "data", "--run-jobs", "false").start()
+    try:
+        seconds = rounds(30 * 60, 100)
+        sprint = Load([server], CLIENTS)
+        rate(sprint, 5)
+        peak = rate(sprint, 15)
+        sprint.stop()
+        load = Load([server], CLIENTS, pause=len(CLIENTS) / peak * (1 / SHARE - 1))
+        process = psutil.Process(server.process.pid)
+        samples: list[int] = []
+        end = time.monotonic() + seconds
+        before = load.book.requests
+        while time.monotonic() < end:
+            threading.Event().wait(1)
+            samples.append(process.memory_info().rss)
+        reached = (load.book.requests - before) / seconds
+        load.stop()
+        Reckoning(load).check(server, everything=True)
+        quarter = len(samples) // 4
+        early, late = (
+            statistics.median(samples[quarter : 2 * quarter]),
+            statistics.median(samples[3 * quarter :]),
+        )
+        tally(
+            f"{seconds} s at {reached:.0f} requests/s, {reached / peak:.0%} of {peak:.0f}; "
+            f"{load.book.requests} acknowledged, memory {early / 2**20:.0f} MiB in the second "
+            f"quarter, {late / 2**20:.0f} MiB in the last; lost 0"
+        )
+        assert not load.book.faults
+        assert late - early < GROWTH, [f"{s / 2**20:.0f}" for s in samples[:: max(1, quarter // 8)]]
+    finally:
+        server.kill()
