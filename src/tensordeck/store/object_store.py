@@ -78,6 +78,12 @@ _CODE: Final = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
 _STATUS: Final = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
 _NO_CREDENTIALS: Final = "no credentials were found, nor a role of this machine"
+_CREDENTIALS: Final = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""What to set, by the beginning of a URL's scheme."""
 _CAUSES: Final = (
     ("Connection refused", "connection refused"),
     ("dns error", "its host name is not known"),
@@ -132,7 +138,7 @@ def check_access(store: "ObjectStore", url: str) -> None:
         obstore.put(store, probe, b"tensordeck", use_multipart=False)
         obstore.delete(store, probe)
     except (BaseError, OSError) as error:
-        what, is_away = _verdict(error)
+        what, is_away = _verdict(error, _CREDENTIALS.get(url[:2], "the store's credentials"))
         kind = errors.Unavailable if is_away else errors.FailedPrecondition
         raise kind(f"object-store {url!r} can't be used: {what}") from error
 
@@ -204,14 +210,13 @@ def _client_options(prefix: str, environ: Mapping[str, str]) -> "ClientConfig":
     return cast("ClientConfig", options)
 
 
-def _verdict(error: Exception) -> tuple[str, bool]:
+def _verdict(error: Exception, credentials: str) -> tuple[str, bool]:
     """What is wrong and what to do, in one line, and whether the store is merely away."""
     text, reason = str(error), reason_of(error)
     if "NoSuchBucket" in text or "ContainerNotFound" in text or " 404 " in text:
         return f"there is no such bucket ({reason}). Create it; the server makes none.", False
     if reason == _NO_CREDENTIALS:
-        where = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where the machine has one."
-        return f"{reason}. {where}", False
+        return f"{reason}. Set {credentials} in the environment.", False
     if " 401 " in text or " 403 " in text:
         needed = "The credentials in the environment must let it list, read, write and delete."
         return f"it refused access ({reason}). {needed}", False
