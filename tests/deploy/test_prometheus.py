@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a server as deploy/ says, and evaluates what dashboard and alerts ask."""
+"""A real Prometheus scrapes a server as deploy/ says, and evaluates what is asked there."""
 
 import json
 import shutil
