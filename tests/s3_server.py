@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,7 +41,9 @@ class Process:
 
     def __init__(self, folder: Path, name: str, arguments: list[str]) -> None:
         self._log = folder / f"{name}.log"
-        self._command = [f"{sysconfig.get_path('scripts')}/weed", *arguments]
+        # Where the kernel offers it, it goes with the tests, also when they are killed.
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        self._command = [*bound, f"{sysconfig.get_path('scripts')}/weed", *arguments]
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
