@@ -1,6 +1,7 @@
 """How often each fault is tried, and what came of it, told at the end of the run.
 
-`make torture` sets TORTURE=long; without it every test runs in a short form.
+`make torture` sets TORTURE=long; without it every test runs in a short form. TORTURE_KILLS and
+TORTURE_SOAK_SECONDS set the two longest ones apart.
 """
 
 import os

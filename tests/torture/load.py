@@ -152,7 +152,7 @@ class Client(threading.Thread):
         self._apis = [Api(server, token, timeout_seconds) for server in servers]
         self._at = self.chance.randrange(len(servers))
         self._stopping = threading.Event()
-        self._pause = pause
+        self.pause = pause
 
     def stop(self) -> None:
         self._stopping.set()
@@ -184,7 +184,7 @@ class Client(threading.Thread):
             done: Errors that mean that an earlier attempt had worked.
         """
         again = False
-        while not self._stopping.wait(self._pause):
+        while not self._stopping.wait(self.pause):
             began = time.monotonic()
             try:
                 call(self.api)
@@ -364,6 +364,11 @@ class Load:
             self._token = self.servers[0].token
             self._token_until = time.monotonic() + 1800
         return self._token
+
+    def pace(self, pause: float) -> None:
+        """Lets each client wait so many seconds before a request from now on."""
+        for client in self._clients:
+            client.pause = pause
 
     def stop(self) -> None:
         for client in self._clients:
