@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from tensordeck import errors
+from tensordeck.moving.migration import migrate
+from tensordeck.services.storage import StorageService
 from tensordeck.settings import Settings
+from tensordeck.store import open_store
 from tensordeck.store.blobs import new_key, open_blobs
 
 
@@ -38,3 +44,27 @@ def test_the_hold_of_a_process_that_was_killed_ends(tmp_path: Path) -> None:
 
     assert list(blobs.keys()) == []
     assert not hold.exists()
+
+
+def test_a_store_that_was_moved_sweeps_nothing_of_the_one_it_shares_blobs_with(
+    tmp_path: Path,
+) -> None:
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    old, new = (
+        Settings(data_dir=tmp_path / name, object_store=objects.as_uri()) for name in ("old", "new")
+    )
+    open_store(old).close()
+    migrate(old, new)
+    key = new_key()
+    open_blobs(new).write(key, iter((b"x",)))
+    store = open_store(old)
+
+    with pytest.raises(errors.Unavailable, match="was moved to"):
+        StorageService(store).sweep(0)
+
+    assert b"".join(store.blobs.read(key)) == b"x"
+    store.close()
+    store = open_store(new)
+    assert StorageService(store).sweep(0) == 1
+    store.close()

@@ -245,6 +245,9 @@ def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
 
     Returns:
         How many blobs and unfinished pieces were removed.
+
+    Raises:
+        errors.TensordeckError: If the catalog takes no writes, or either store is away.
     """
     stored = blobs.keys()
     orphans = {key for key, age in stored if age >= older_than_s and _KEY.fullmatch(key)}
@@ -254,8 +257,20 @@ def sweep_orphans(catalog: Catalog, blobs: Blobs, older_than_s: float) -> int:
         for bucket in walk(catalog, Bucket, ""):
             for found in _objects(catalog, bucket.name):
                 orphans.discard(found.blob_key)
+    if orphans:
+        _require_writes(catalog)
         blobs.delete(sorted(orphans))
     return len(orphans) + blobs.discard_unfinished(older_than_s)
+
+
+def _require_writes(catalog: Catalog) -> None:
+    """Raises what a write would: a store that was moved may share its blobs with the new one.
+
+    What the new one has written since looks like an orphan to the old.
+    """
+    probe = UploadSession(name=f"sweep-{secrets.token_hex(8)}", object_name="")
+    catalog.create(probe)
+    catalog.delete(UploadSession, probe.name)
 
 
 def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
