@@ -285,6 +285,7 @@ def test_no_observation_of_many_threads_is_lost():
     assert histogram.total == 40_000.0
 
 
+@pytest.mark.heavy
 def test_workers_have_a_port_each_and_the_common_one_says_so(tmp_path):
     first = next(port for port in iter(free_port, 0) if is_free(port + 1))
     server = make_server(tmp_path / "data", "--workers", "2", "--metrics-port", str(first)).start()

@@ -26,7 +26,10 @@ METHOD: Final = "tensordeck.method"
 """The key under which the API's method is noted; else the verb stands for it."""
 
 _OUR_FAULT: Final = frozenset(
-    ("UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+    (
+        *("UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+        *("RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "429"),
+    )
 )
 _NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 _GONE: Final = "CANCELLED"
@@ -71,7 +74,7 @@ class CallWatch:
             lasting: Whether it is meant to take long.
         """
         self.measures.duration(transport, method, status).observe(seconds)
-        failed = status in _OUR_FAULT or (status >= "500" and status.isdecimal()) or status == "429"
+        failed = status in _OUR_FAULT or (status.isdecimal() and int(status) >= 500)
         slow = seconds > self.slow_seconds and not lasting
         if failed or slow or self.each:
             log.log(

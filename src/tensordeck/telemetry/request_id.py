@@ -4,7 +4,7 @@ A caller, or a load balancer before us, may give one in `x-request-id`; else the
 `traceparent` (https://www.w3.org/TR/trace-context/#traceparent-header) is taken, else one is made.
 """
 
-import random
+import os
 import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -39,7 +39,7 @@ class RequestId:
 
     def __str__(self) -> str:
         if not self._text:
-            self._text = _given(self._headers() or ()) or f"{random.getrandbits(64):016x}"
+            self._text = _given(self._headers() or ()) or os.urandom(8).hex()
         return self._text
 
 
