@@ -54,9 +54,9 @@ def memory_mb(pid: int) -> float:
 
 
 class Server:
-    """Our server as a process."""
+    """Our server as a process; `options` are further ones of `serve`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.process = subprocess.Popen(
@@ -69,6 +69,7 @@ class Server:
                 folder,
                 "--port",
                 str(self.port),
+                *options,
             ],
             stdout=subprocess.DEVNULL,
         )
