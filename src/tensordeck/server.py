@@ -30,7 +30,7 @@ from tensordeck.front.end import End
 from tensordeck.front.grpc_server import GrpcServer
 from tensordeck.front.handed_connections import HandedConnections
 from tensordeck.front.http_head import LenientHttpProtocol
-from tensordeck.front.listening import listen_on
+from tensordeck.front.listening import listen_on, shown_host
 from tensordeck.front.methods import IAM_POLICY, LOCATIONS, LOGGING, OPERATIONS, PROJECTS
 from tensordeck.front.metrics import MetricsPage, read_token_file, server_families
 from tensordeck.front.observed_calls import CallWatch, ObservedHttp
@@ -249,7 +249,7 @@ class _Parts:
             await self._grpc.stop(0)
             raise
         threading.Thread(target=self._prepare, args=(port,), name="prepare", daemon=True).start()
-        url = self._settings.public_url or f"http://{_shown_host(self._settings.host)}:{port}"
+        url = self._settings.public_url or f"http://{shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
             sign_in_url=self._access.sign_in_link(url),
@@ -383,10 +383,6 @@ def _kept_logs(data_dir: Path) -> JobLogs:
     from tensordeck.jobs.kept_logs import KeptLogs  # noqa: PLC0415 -- no start should wait for it
 
     return KeptLogs(data_dir)
-
-
-def _shown_host(host: str) -> str:
-    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
 
 
 __all__ = ["Running", "make_dispatcher", "run", "run_worker"]

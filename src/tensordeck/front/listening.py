@@ -44,6 +44,11 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
     raise AssertionError  # the last attempt returned or raised
 
 
+def shown_host(host: str) -> str:
+    """What people call this machine who open a server that listens on a host."""
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
+
+
 def _addresses(host: str, port: int) -> Iterator[str]:
     try:
         found = socket.getaddrinfo(

@@ -37,7 +37,13 @@ _READ_ONLY: Final = "25006"
 
 
 def open_engine(
-    url: str, *, name: str, connections: int, statement_seconds: float = 0.0, standby: bool = False
+    url: str,
+    *,
+    name: str,
+    connections: int,
+    statement_seconds: float = 0.0,
+    standby: bool = False,
+    ask_first: bool = True,
 ) -> Engine:
     """A pool of connections; none is made yet.
 
@@ -47,6 +53,8 @@ def open_engine(
         connections: The most there may be at a time.
         statement_seconds: A statement that takes longer is ended; 0 for no limit.
         standby: Whether a server that takes no writes will do.
+        ask_first: Whether a connection that was idle is asked whether it still holds, which costs
+            a round trip; those who can begin again on another one need not ask.
 
     Raises:
         InvalidArgument: If the URL can't be read.
@@ -73,7 +81,7 @@ def open_engine(
         pool_size=kept,
         max_overflow=connections - kept,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,  # a database that failed over has closed all connections
+        pool_pre_ping=ask_first,  # a database that failed over has closed all connections
         pool_use_lifo=True,
     )
     event.listen(engine, "handle_error", _give_up_read_only)

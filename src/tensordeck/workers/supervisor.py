@@ -16,7 +16,7 @@ from typing import Final
 from tensordeck import data_directory
 from tensordeck.data_directory import Running
 from tensordeck.errors import FailedPrecondition
-from tensordeck.front.listening import listen_on
+from tensordeck.front.listening import listen_on, shown_host
 from tensordeck.settings import Settings
 from tensordeck.workers.worker_process import WorkerProcess
 
@@ -108,11 +108,10 @@ class _Supervisor:
                 await _first(self._hurry.wait(), self._settings.drain_delay_seconds)
 
     def _running(self) -> Running:
-        host = self._settings.host
-        shown = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::", "") else host  # noqa: S104 -- compared, not bound
         token = next(w.ready["sign_in_url"] for w in self._workers.values() if w.ready)
         return Running(
-            url=self._settings.public_url or f"http://{shown}:{self._port}",
+            url=self._settings.public_url
+            or f"http://{shown_host(self._settings.host)}:{self._port}",
             sign_in_url=token,
             port=self._port,
             data_dir=self._settings.data_dir,
