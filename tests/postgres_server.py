@@ -5,6 +5,7 @@ with `TENSORDECK_TEST_POSTGRES=wheel`.
 """
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import os
@@ -26,6 +27,9 @@ from tensordeck.store.database import open_database
 _NUMBERS = itertools.count(1)
 
 
+PARTITION = Path(__file__).parents[1] / "docs" / "partition-points.sql"
+
+
 class PostgresServer:
     """A running server.
 
@@ -44,11 +48,23 @@ class PostgresServer:
         self.execute("CREATE DATABASE tensordeck")
         open_database(Settings(database_url=self.url("tensordeck"))).close()
 
-    def make_database(self) -> str:
-        """Makes a database with the schema and nothing in it; returns its URL."""
+    def make_database(self, *, partitioned: bool = False) -> str:
+        """Makes a database with the schema and nothing in it; returns its URL.
+
+        Args:
+            partitioned: Whether its points' tables are split by run, as the documentation says how.
+        """
         name = f"test_{next(_NUMBERS)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE tensordeck STRATEGY file_copy")
+        template = self._partitioned() if partitioned else "tensordeck"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self.url(name)
+
+    @functools.cache  # noqa: B019 -- a server lives as long as the tests
+    def _partitioned(self) -> str:
+        self.execute("CREATE DATABASE partitioned TEMPLATE tensordeck STRATEGY file_copy")
+        with psycopg.connect(self.url("partitioned")) as connection:
+            connection.execute(PARTITION.read_bytes())
+        return "partitioned"
 
     def execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

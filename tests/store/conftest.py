@@ -13,7 +13,7 @@ from tensordeck.store.resources import Experiment, MetadataStore, Run, Tensorboa
 from tests.postgres_server import PostgresServer, open_postgres
 from tests.store.samples import PLACE
 
-BACKENDS = ["sqlite", "postgresql"]
+BACKENDS = ["sqlite", "postgresql", "partitioned"]
 """What a store may rest in; the tests of the contract run against each."""
 
 QUICK_ON_POSTGRESQL = {
@@ -26,15 +26,27 @@ QUICK_ON_POSTGRESQL = {
 """What `make test` runs on PostgreSQL too, and which of the variants; `make test-all` runs all."""
 
 
+ABOUT_POINTS = ("test_point", "test_damage", "test_catalog.py")
+"""The tests that run on split tables too: the others touch none of them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leaves most of the suite on PostgreSQL, where each test needs a database, to the long run."""
+    kept = []
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is None or callspec.params.get("backend") != "postgresql":
+        backend = callspec.params.get("backend", "sqlite") if callspec else "sqlite"
+        name = item.path.name
+        if backend == "partitioned" and not name.startswith(ABOUT_POINTS):
             continue
-        variant = QUICK_ON_POSTGRESQL.get(item.path.name)
-        if variant is None or (variant and variant not in callspec.params.values()):
+        kept.append(item)
+        if backend == "sqlite" or callspec is None:
+            continue
+        variant = QUICK_ON_POSTGRESQL.get(name)
+        quick = variant is not None and (not variant or variant in callspec.params.values())
+        if backend == "partitioned" or not quick:
             item.add_marker(pytest.mark.heavy)
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +68,10 @@ def settings(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Se
     if backend == "sqlite":
         return Settings(data_dir=tmp_path / "data")
     server: PostgresServer = request.getfixturevalue("postgres")
-    return Settings(data_dir=tmp_path / "data", database_url=server.make_database())
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=server.make_database(partitioned=backend == "partitioned"),
+    )
 
 
 @pytest.fixture

@@ -27,11 +27,15 @@ __all__ = ["PackedPayloads", "pack", "read", "write"]
 _OVERHEAD: Final = 48
 """What a row costs besides its data."""
 _COLUMNS: Final = ("series_pk", "step", "wall_ns", "version", "blob_count", "run_pk", "data")
-_UPSERT: Final = text(
-    f"INSERT INTO payloads ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
-    f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT (series_pk, step) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
-)
+_UPSERT: Final = {
+    # By dialect: PostgreSQL's key has the run as well, by which the table may be split.
+    dialect: text(
+        f"INSERT INTO payloads ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
+        f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT ({key}) DO UPDATE SET "
+        + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
+    )
+    for dialect, key in (("sqlite", "series_pk, step"), ("postgresql", "series_pk, step, run_pk"))
+}
 _LEVEL: Final = 3
 _ROW: Final = struct.Struct("<4q")
 """Step, wall time, version and number of blobs, as the checksum takes them."""
@@ -134,7 +138,7 @@ def write(connection: Connection, payloads: Sequence[PackedPayloads], version: i
             if step in packed.rows
         }
         connection.execute(
-            _UPSERT,
+            _UPSERT[connection.dialect.name],
             [
                 dict(
                     zip(

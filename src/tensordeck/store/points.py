@@ -133,8 +133,9 @@ class SqlPoints(Points):
     def _read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         wanted = {series_pk for _, series_pk in series}
         with self._database.read() as connection:
+        runs = {run_pk for run_pk, _ in series}
             fresh = decode_rows(_journal(connection, series), wanted)
-            stored = queries.read_segments(connection, wanted)
+            stored = queries.read_segments(connection, wanted, runs)
             counts = queries.folded_counts(connection, wanted)
         result: dict[int, ScalarColumns] = {}
         for series_pk in wanted:
@@ -160,7 +161,8 @@ class SqlPoints(Points):
         runs = {series_pk: run_pk for run_pk, series_pk in series}
         with damage_named(self._database), self._database.read() as connection:
             fresh = _intact(_journal(connection, series), runs)
-            found = dict.fromkeys(runs, SeriesSummary()) | queries.summaries(connection, runs)
+            stored_now = queries.summaries(connection, runs, set(runs.values()))
+            found = dict.fromkeys(runs, SeriesSummary()) | stored_now
             stored = queries.summary_rows(connection, fresh)
             for series_pk, batch in fresh.items():
                 row = stored.get(series_pk) or SummaryRow(series_pk, runs[series_pk])

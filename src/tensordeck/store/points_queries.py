@@ -6,7 +6,7 @@ written into the text, or are bound by position where there are bytes. The rest 
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
@@ -53,11 +53,15 @@ class SummaryRow:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(SummaryRow))
-_UPSERT_SUMMARY: Final = text(
-    f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
-    f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT (series_pk) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[1:])
-)
+_UPSERT_SUMMARY: Final = {
+    # By dialect: PostgreSQL's key has the run as well, by which the table may be split.
+    dialect: text(
+        f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
+        f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT ({key}) DO UPDATE SET "
+        + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
+    )
+    for dialect, key in (("sqlite", "series_pk"), ("postgresql", "series_pk, run_pk"))
+}
 _UPSERT_RUN: Final = text(
     "INSERT INTO run_points (run_pk, version) VALUES (:run_pk, :version) "
     "ON CONFLICT (run_pk) DO UPDATE SET version = excluded.version"
@@ -115,6 +119,16 @@ def select(connection: Connection, statement: str, keys: Iterable[int]) -> list[
     for keys_text in key_lists(keys):
         rows += connection.exec_driver_sql(statement.replace("%s", keys_text)).fetchall()
     return rows
+
+
+def _only_of(connection: Connection, run_pks: Collection[int]) -> str:
+    """A condition for PostgreSQL, whose tables may be split by run: where to look at all.
+
+    It says nothing that the keys of the series do not.
+    """
+    if not _is_postgresql(connection) or not 0 < len(run_pks) <= _KEYS:
+        return ""
+    return f"AND run_pk IN ({','.join(str(int(key)) for key in run_pks)}) "
 
 
 def journal_rows(
@@ -214,15 +228,18 @@ def summary_rows(connection: Connection, series_pks: Iterable[int]) -> dict[int,
     return {row[0]: SummaryRow(*row) for row in rows}
 
 
-def summaries(connection: Connection, series_pks: Iterable[int]) -> dict[int, SeriesSummary]:
+def summaries(
+    connection: Connection, series_pks: Iterable[int], run_pks: Collection[int]
+) -> dict[int, SeriesSummary]:
     """Returns what callers see of the summaries that exist, by series.
 
     A table of runs asks for tens of thousands: they are made without a row in between.
     """
     rows = select(
         connection,
-        "SELECT series_pk, point_count, max_step, max_wall_ns, max_blob_length, last_value, "
-        "minimum, maximum, version FROM summaries WHERE series_pk IN (%s)",
+        "SELECT series_pk, point_count, max_step, max_wall_ns, max_blob_length, last_value, "  # noqa: S608
+        "minimum, maximum, version FROM summaries WHERE series_pk IN (%s) "
+        + _only_of(connection, run_pks),
         series_pks,
     )
     nan = math.nan
@@ -245,7 +262,8 @@ def put_summaries(connection: Connection, rows: Sequence[SummaryRow]) -> None:
     """Inserts or replaces summaries."""
     if rows:
         connection.execute(
-            _UPSERT_SUMMARY, [{c: getattr(row, c) for c in _COLUMNS} for row in rows]
+            _UPSERT_SUMMARY[connection.dialect.name],
+            [{c: getattr(row, c) for c in _COLUMNS} for row in rows],
         )
 
 
@@ -302,13 +320,14 @@ def insert_segments(
 
 
 def read_segments(
-    connection: Connection, series_pks: Iterable[int]
+    connection: Connection, series_pks: Iterable[int], run_pks: Collection[int]
 ) -> dict[int, list[tuple[int, bytes]]]:
     """Returns (number of points, data) of each series' segments, in step order."""
     rows = select(
         connection,
-        "SELECT series_pk, point_count, data FROM segments WHERE series_pk IN (%s) "
-        "ORDER BY series_pk, first_step",
+        "SELECT series_pk, point_count, data FROM segments WHERE series_pk IN (%s) "  # noqa: S608
+        + _only_of(connection, run_pks)
+        + "ORDER BY series_pk, first_step",
         series_pks,
     )
     result: dict[int, list[tuple[int, bytes]]] = defaultdict(list)

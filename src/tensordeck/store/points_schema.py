@@ -3,13 +3,14 @@
 A write lands in `journal`; folding moves scalars from there to `segments` and brings `summaries`
 and `run_points` up to date. Tensors and blob sequences go to `payloads` at once.
 
-Every table carries `run_pk`, by which a distributed PostgreSQL would shard. Rows die with their
-run or series.
+Every table carries `run_pk`, and every key of it in PostgreSQL, so that the tables can be split by
+run: in partitions, or over servers. Rows die with their run or series.
 """
 
 from typing import Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Double,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Table,
+    event,
 )
 
 from tensordeck.store.schema import PrimaryKey, metadata, runs, time_series
@@ -116,3 +118,21 @@ payloads: Final = Table(
     Column("data", LargeBinary, nullable=False),
 )
 """Tensor and blob-sequence points: `store.payload_rows` has the format of `data`."""
+
+
+for _table, _columns in (
+    (journal, "run_pk, seq"),
+    (segments, "series_pk, first_step, run_pk"),
+    (summaries, "series_pk, run_pk"),
+    (payloads, "series_pk, step, run_pk"),
+):
+    # What a table is split by must be a part of every key of it; the shorter keys are quicker in
+    # SQLite, where nothing is split.
+    event.listen(
+        _table,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy left its constructor's types out
+            f"ALTER TABLE {_table.name} DROP CONSTRAINT pk_{_table.name}, "
+            f"ADD CONSTRAINT pk_{_table.name} PRIMARY KEY ({_columns})"
+        ).execute_if(dialect="postgresql"),
+    )
