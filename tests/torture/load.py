@@ -4,6 +4,7 @@ A client that is refused, or hears nothing, sends the same again, to the next se
 are several, as Google's clients and load balancers do. What is in doubt is one request a client.
 """
 
+import contextlib
 import hashlib
 import json
 import random
@@ -361,8 +362,10 @@ class Load:
     def token(self) -> str:
         """A token that still holds for a while."""
         if time.monotonic() > self._token_until:
-            self._token = self.servers[0].token
-            self._token_until = time.monotonic() + 1800
+            self._token_until = time.monotonic() + 60
+            with contextlib.suppress(OSError):  # it is dead just now; the old one holds for long
+                self._token = self.servers[0].token
+                self._token_until = time.monotonic() + 1800
         return self._token
 
     def pace(self, pause: float) -> None:
