@@ -14,6 +14,7 @@ at once, and makes four calls in each, on connections of their own.
 """
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 from google.cloud import aiplatform, aiplatform_v1
 from google.cloud.aiplatform import initializer, utils
@@ -91,8 +93,28 @@ class Meter:
         }
 
 
-def measure(pid: int, runs: int, metrics: int, calls: int, curves: bool) -> None:
-    """The client's part."""
+async def serve_floor(folder: Path) -> None:
+    """A server that answers any call with an empty message; tells its port and process."""
+
+    async def answer(_request: bytes, _context: Any) -> bytes:
+        return b""
+
+    class Handlers(grpc.GenericRpcHandler):
+        def service(self, _call: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server(handlers=(Handlers(),))
+    pair = ((folder / "server-key.pem").read_bytes(), (folder / "server.pem").read_bytes())
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    await server.start()
+    print(port, flush=True)
+    await server.wait_for_termination()
+
+
+def measure(
+    pid: int, floor: tuple[int, int], runs: int, metrics: int, calls: int, curves: bool
+) -> None:
+    """The client's part; `floor` is the port and the process of the bare server."""
     aiplatform.init(project=PROJECT, location=REGION, api_transport="grpc")
     board = aiplatform.Tensorboard.create(display_name="board") if curves else None
     fill(runs, metrics, board.resource_name if board else "")
@@ -131,17 +153,32 @@ def measure(pid: int, runs: int, metrics: int, calls: int, curves: bool) -> None
             run.log_params({f"p{number % metrics}": number})
             run.log_metrics({f"m{number % metrics}": number})
 
+    bare = initializer.global_config.create_client(
+        utils.MetadataClientWithOverride, api_path_override=f"localhost:{floor[0]}"
+    )
+    sent = aiplatform.metadata.context.Context("exp-logged").gca_resource
+
+    def to_floor() -> None:
+        for _ in range(calls):
+            bare.update_context(context=sent)
+
     log()
-    for name, work, count in (
-        ("empty_call", kept, calls),
-        ("empty_call_and_connection", not_kept, calls),
-        ("log_call", log, 2 * calls),
+    to_floor()
+    bare_meter = Meter(floor[1])
+    for name, work, count, of in (
+        ("empty_call", kept, calls, meter),
+        ("empty_call_and_connection", not_kept, calls, meter),
+        ("log_call", log, 2 * calls, meter),
+        ("floor", to_floor, calls, bare_meter),
     ):
-        cost = meter.of(work)
+        cost = of.of(work)
         result[name] = {
             "server_cpu_ms": round(1000 * cost["server_cpu_s"] / count, 2),
             "clock_ms": round(1000 * cost["clock_s"] / count, 2),
         }
+    result["log_call_to_floor"] = round(
+        result["log_call"]["server_cpu_ms"] / result["floor"]["server_cpu_ms"], 1
+    )
     if curves:
         runs += 1  # that which has just been logged to
         result["data_frame_with_curves"] = meter.of(lambda: read(series=True))
@@ -156,27 +193,41 @@ def main() -> None:
     parser.add_argument("--metrics", type=int, default=20)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--curves", action="store_true")
-    parser.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--part", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--floor", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.floor:
+        asyncio.run(serve_floor(options.floor))
+        return
     if options.part:
-        measure(options.part, options.runs, options.metrics, options.calls, options.curves)
+        pid, port, bare = options.part
+        measure(pid, (port, bare), options.runs, options.metrics, options.calls, options.curves)
         return
     with tempfile.TemporaryDirectory() as folder:
         place = ["--data-dir", str(Path(folder) / "data"), "--port", str(free_port())]
         tensordeck = [sys.executable, "-m", "tensordeck"]
         server = subprocess.Popen([*tensordeck, "serve", *place], stdout=subprocess.DEVNULL)
+        processes = [server]
         try:
             wait_for(f"http://127.0.0.1:{place[-1]}/healthz", server)
-            part = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:]]
+            floor = subprocess.Popen(
+                [sys.executable, __file__, "--floor", str(Path(folder) / "data" / "tls")],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            processes.append(floor)
+            part = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--part"]
+            numbers = [str(server.pid), floor.stdout.readline().strip(), str(floor.pid)]
             done = subprocess.run(
-                [*tensordeck, "exec", *place, "--", *part, "--part", str(server.pid)],
+                [*tensordeck, "exec", *place, "--", *part, *numbers],
                 check=False,
                 capture_output=True,
                 text=True,
             )
         finally:
-            server.terminate()
-            server.wait()
+            for process in processes:
+                process.terminate()
+                process.wait()
     results = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     if not results:
         sys.exit(done.stderr[-4000:])
