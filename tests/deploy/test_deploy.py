@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tensordeck.front.metrics import server_families
+from tensordeck.front.tls import ensure_certificates
 from tensordeck.settings import Settings
 from tensordeck.store import open_store
 from tensordeck.telemetry.call_measures import CallMeasures
@@ -200,6 +201,23 @@ def test_pods_and_containers_run_confined():
     for name in ("deck-1", "deck-2"):
         assert compose["services"][name]["read_only"] is True
         assert compose["services"][name]["cap_drop"] == ["ALL"]
+
+
+def test_the_authority_that_compose_makes_is_one_that_servers_start_with(tmp_path):
+    [compose] = documents(DEPLOY / "compose" / "compose.yaml")
+    [code] = compose["services"]["authority"]["command"]
+    made = tmp_path / "volume"
+    made.mkdir()
+    for _ in range(2):  # the second start changes nothing
+        run(sys.executable, "-c", code.replace("/data", str(made)))
+    before = (made / "ca.pem").read_bytes()
+
+    for name in ("one", "two"):
+        shutil.copytree(made, tmp_path / name / "tls")
+        files = ensure_certificates(Settings(data_dir=tmp_path / name), environ={})
+
+        assert files.ca.read_bytes() == before
+        assert files.cert.exists()
 
 
 def test_selectors_ports_and_secrets_fit_together():
