@@ -132,8 +132,8 @@ class SqlPoints(Points):
 
     def _read_scalars(self, series: Sequence[tuple[int, int]]) -> dict[int, ScalarColumns]:
         wanted = {series_pk for _, series_pk in series}
-        with self._database.read() as connection:
         runs = {run_pk for run_pk, _ in series}
+        with self._database.read() as connection:
             fresh = decode_rows(_journal(connection, series), wanted)
             stored = queries.read_segments(connection, wanted, runs)
             counts = queries.folded_counts(connection, wanted)
