@@ -1,9 +1,11 @@
 """Traces, as a collector that speaks OTLP receives them from a server."""
 
+import gzip
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -156,6 +158,43 @@ def test_a_refused_call_has_its_status_and_no_commit(traced, collector):
 
     assert attributes(named(spans, f"{SERVICE}/GetTensorboard"))["rpc.grpc.status_code"] == 5
     assert "store commit" not in [span.name for span in spans]
+
+
+@pytest.mark.heavy
+def test_spans_go_over_http_too_where_the_variables_say_so(tmp_path):
+    collector = Collector()
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            assert self.path == "/v1/traces"
+            reply = collector.Export(service.ExportTraceServiceRequest.FromString(body), None)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(reply.SerializeToString())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as endpoint:
+        threading.Thread(target=endpoint.serve_forever, daemon=True).start()
+        server = make_server(tmp_path / "data")
+        server.variables = {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{endpoint.server_port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+        }
+        watched = Watched(server.start(), "", 0, tmp_path / "log")
+        try:
+            assert watched.get("/healthz", traceparent=TRACEPARENT)[0] == 200
+            [span] = collector.trace(TRACE, "GET health")
+            assert span.parent_span_id.hex() == CALLER
+        finally:
+            server.kill()
+            endpoint.shutdown()
 
 
 def test_without_the_variables_no_tracing_is_loaded():
