@@ -22,7 +22,18 @@ from google.protobuf.message import DecodeError, Message
 
 from tensordeck import errors
 
-__all__ = ["DecodeError", "Message", "from_json", "message", "pack_any", "parse", "pool", "to_json"]
+__all__ = [
+    "DecodeError",
+    "Encoded",
+    "Message",
+    "from_json",
+    "message",
+    "pack_any",
+    "parse",
+    "pool",
+    "submessage",
+    "to_json",
+]
 
 VERTEX: Final = "google.cloud.aiplatform.v1."
 _lock = threading.Lock()
@@ -67,6 +78,37 @@ def parse(name: str, data: bytes) -> Any:
         raise errors.InvalidArgument(
             f"The request is not a valid {name} message: it is truncated or malformed."
         ) from error
+
+
+class Encoded:
+    """A reply that is wire bytes already, for what is long and laid out by us.
+
+    Args:
+        name: The message's type, as `message` takes it.
+        parts: Its bytes, in order.
+    """
+
+    def __init__(self, name: str, *parts: bytes) -> None:
+        self._name = name
+        self._data = b"".join(parts)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 -- what a message calls it
+        """Returns the bytes."""
+        return self._data
+
+    def message(self) -> Any:
+        """Returns the message."""
+        return message(self._name).FromString(self._data)
+
+
+def submessage(number: int, data: bytes) -> bytes:
+    """Returns the bytes of a field that holds a message, for numbers below 16."""
+    length, head = len(data), bytearray((number << 3 | 2,))
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + data
 
 
 def to_json(value: Message) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class Api:
             request = request.SerializeToString()
         for service in self.services:
             if handler := getattr(service, method, None):
-                return handler(request, self.context)
+                reply = handler(request, self.context)
+                return reply.message() if isinstance(reply, protos.Encoded) else reply
         raise AssertionError(f"no service has {method}")
 
     def over(self, **context: Any) -> "Api":

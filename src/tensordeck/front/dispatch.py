@@ -114,7 +114,8 @@ class Dispatcher:
             transport: `grpc` or `rest`.
 
         Returns:
-            The reply; an iterator of replies for a streaming method.
+            The reply; an iterator of replies for a streaming method. To gRPC it may be a
+            `protos.Encoded`, which serializes like a message.
 
         Raises:
             errors.TensordeckError: Whatever is wrong, with a message for the caller.
@@ -143,6 +144,8 @@ class Dispatcher:
             raise
         except Exception as error:
             raise internal(error, method.name) from error
+        if transport == "rest" and isinstance(reply, protos.Encoded):
+            reply = reply.message()
         result: protos.Message | Iterator[protos.Message] = reply
         return result
 

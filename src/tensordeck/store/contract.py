@@ -467,6 +467,23 @@ class Points(ABC):
         """
 
     @abstractmethod
+    def sample_scalars(
+        self, series: Sequence[tuple[int, int]], least: int
+    ) -> dict[int, ScalarColumns]:
+        """Reads series, evenly thinned where they are long.
+
+        A series of a million points takes no longer than one of a hundred thousand.
+
+        Args:
+            series: (run_pk, series_pk) pairs.
+            least: How many points of a series are enough.
+
+        Returns:
+            Columns by series_pk: all points of a series, or at least so many of them, among these
+            the first and the last, evenly spaced but for the last.
+        """
+
+    @abstractmethod
     def read_payloads(
         self, series: Sequence[tuple[int, int]], *, limit: int | None = None
     ) -> dict[int, PayloadColumns]:

@@ -8,13 +8,14 @@ has changed nothing.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
 
 from tensordeck import errors
+from tensordeck.store import overviews
 from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.damage import damage_named, of_series
@@ -43,6 +44,7 @@ class _Outcome:
     removed: list[tuple[int, int]]
     added: list[_Added]
     summaries: list[SummaryRow]
+    overviews: list[overviews.Change]
 
 
 class Folding:
@@ -94,7 +96,7 @@ class Folding:
         if not rows:
             return None
         batches = decode_rows(rows)
-        outcome = _Outcome(run_pk, len(rows), through, [], [], [])
+        outcome = _Outcome(run_pk, len(rows), through, [], [], [], [])
         stored = queries.summary_rows(connection, batches)
         tails = queries.tail_segments(connection, batches)
         for series_pk, batch in batches.items():
@@ -136,13 +138,24 @@ class Folding:
             outcome.added.append((series_pk, first, last, len(points.steps), outcome.run_pk, data))
             kept.add(Segment(first, last, len(points.steps), len(data)))
             size += len(data) + _OVERHEAD
-        return fold_summary(
-            summary,
-            batch,
-            grown=merge.grown,
-            tail=tail_step(sorted(kept), self._limit),
-            byte_count=size,
-        )
+        tail = tail_step(sorted(kept), self._limit)
+        grown = fold_summary(summary, batch, grown=merge.grown, tail=tail, byte_count=size)
+        before = summary.point_count - _count_from(segments, summary.tail_step)
+        now = grown.point_count - _count_from(kept, tail)
+        if max(before, now) >= overviews.FIRST * self._limit:
+            change = overviews.change(
+                overviews.overviews(connection, [series_pk], [outcome.run_pk]).get(series_pk),
+                (outcome.run_pk, series_pk),
+                merge,
+                (before, now),
+                tail,
+                lambda start: queries.segments_of(connection, series_pk, start),
+                load,
+                self._limit,
+            )
+            if change is not None:
+                outcome.overviews.append(change)
+        return grown
 
 
 def fold_summary(
@@ -176,6 +189,10 @@ def fold_summary(
     )
 
 
+def _count_from(segments: Iterable[Segment], step: int) -> int:
+    return sum(segment.point_count for segment in segments if segment.first_step >= step)
+
+
 def _extreme(
     choose: Callable[[float, float], float], stored: float | None, new: float
 ) -> float | None:
@@ -193,6 +210,9 @@ def _apply(connection: Connection, outcome: _Outcome) -> int:
     queries.insert_segments(connection, [row for row in outcome.added if row[0] in alive])
     queries.put_summaries(
         connection, [summary for summary in outcome.summaries if summary.series_pk in alive]
+    )
+    overviews.put_overviews(
+        connection, [change for change in outcome.overviews if change.series_pk in alive]
     )
     queries.put_run_version(connection, outcome.run_pk, outcome.through)
     return outcome.rows

@@ -33,6 +33,7 @@ from tensordeck.store.folder import Folder, Schedule
 from tensordeck.store.folding import Folding, fold_summary
 from tensordeck.store.journal import Batch, decode_rows, encode_columns, encode_row, in_step_order
 from tensordeck.store.merging import join_points
+from tensordeck.store.overviews import Overview, overviews, thinned
 from tensordeck.store.payload_rows import PackedPayloads
 from tensordeck.store.point_totals import totals
 from tensordeck.store.points_queries import SummaryRow
@@ -148,6 +149,26 @@ class SqlPoints(Points):
             else:
                 result[series_pk] = join_points(parts) if parts else _NO_POINTS
         return result
+
+    def sample_scalars(
+        self, series: Sequence[tuple[int, int]], least: int
+    ) -> dict[int, ScalarColumns]:
+        """See `Points.sample_scalars`."""
+        runs = {series_pk: run_pk for run_pk, series_pk in series}
+        result: dict[int, ScalarColumns] = {}
+        with damage_named(self._database):
+            with self._database.read() as connection:
+                found = overviews(connection, runs, set(runs.values()))
+                usable = {pk: one for pk, one in found.items() if one.point_count >= least}
+                keys = [(one.run_pk, pk) for pk, one in usable.items()]
+                fresh = decode_rows(_journal(connection, keys), usable) if usable else {}
+                for series_pk, overview in usable.items():
+                    batch = fresh.get(series_pk)
+                    if batch is None or int(batch.points.steps[0]) >= overview.next_step:
+                        with of_series(series_pk):
+                            result[series_pk] = _thinned(connection, overview, batch)
+            whole = [key for key in series if key[1] not in result]
+            return result | (self._read_scalars(whole) if whole else {})
 
     def read_payloads(
         self, series: Sequence[tuple[int, int]], *, limit: int | None = None
@@ -271,6 +292,19 @@ def _intact(rows: Sequence[tuple[int, bytes]], wanted: Collection[int]) -> dict[
     except Damaged as error:
         log.error("Left out of a summary: %s", error)  # noqa: TRY400 -- the line says it all
         return _intact([row for row in rows if row[0] != error.seq], wanted)
+
+
+def _thinned(connection: Connection, overview: Overview, fresh: Batch | None) -> ScalarColumns:
+    """A long series' points by its overview."""
+    key = (overview.series_pk, overview.run_pk)
+    stored = queries.read_segments_from(connection, *key, overview.next_step)
+    parts = [decode_segment(data, count) for count, data in stored]
+    check_segments(
+        parts, queries.folded_counts(connection, [key[0]]).get(key[0], 0) - overview.covered
+    )
+    if fresh is not None:
+        parts.append(fresh.points)
+    return thinned(overview, in_step_order(join_points(parts)) if parts else _NO_POINTS)
 
 
 def _count_new(connection: Connection, row: SummaryRow, batch: Batch) -> int:

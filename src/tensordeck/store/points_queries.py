@@ -302,6 +302,27 @@ def segments_from(connection: Connection, series_pk: int, step: int, tail: int) 
     return [Segment(*row) for row in rows]
 
 
+def segments_of(connection: Connection, series_pk: int, start: int | None) -> list[Segment]:
+    """Returns a series' segments that begin at `start` or later; all if that is None."""
+    condition = "" if start is None else f"AND first_step >= {_literal(start)} "
+    rows = connection.exec_driver_sql(
+        "SELECT first_step, last_step, point_count, length(data) FROM segments "  # noqa: S608
+        f"WHERE series_pk = {series_pk:d} {condition}ORDER BY first_step"
+    )
+    return [Segment(*row) for row in rows.fetchall()]
+
+
+def read_segments_from(
+    connection: Connection, series_pk: int, run_pk: int, start: int
+) -> list[tuple[int, bytes]]:
+    """Returns (number of points, data) of a series' segments from a step on, in step order."""
+    rows = connection.exec_driver_sql(
+        f"SELECT point_count, data FROM segments WHERE series_pk = {series_pk:d} "  # noqa: S608
+        f"AND run_pk = {run_pk:d} AND first_step >= {_literal(start)} ORDER BY first_step"
+    )
+    return [(count, bytes(data)) for count, data in rows.fetchall()]
+
+
 def delete_segments(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
     """Deletes segments by (series_pk, first_step)."""
     if keys:

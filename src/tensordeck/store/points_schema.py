@@ -68,6 +68,19 @@ segments: Final = Table(
 )
 """Folded scalars: `store.segments` has the format. A series' segments do not overlap in steps."""
 
+overviews: Final = Table(
+    "overviews",
+    metadata,
+    _series(),
+    _number("run_pk", primary_key=True),
+    _number("covered"),
+    _number("next_step"),
+    _number("stride"),
+    _number("point_count"),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Every so-manieth point of long series: derived, see `store.overviews`."""
+
 summaries: Final = Table(
     "summaries",
     metadata,
