@@ -21,7 +21,7 @@ KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)]
 def test_a_migration_that_is_killed_goes_on(new_place: NewPlace, kind: str) -> None:
     source, target = new_place("sqlite"), new_place(kind)
     content = filled(source)
-    assert not run_move("migrate", text_of(source), text_of(target), 20)
+    assert not run_move("migrate", text_of(source), text_of(target), 8)
 
     with pytest.raises(errors.FailedPrecondition, match="Run that command again"):
         open_store(target)
@@ -39,7 +39,7 @@ def test_a_migration_that_is_killed_goes_on(new_place: NewPlace, kind: str) -> N
 def test_a_migration_that_is_killed_after_the_write_stop_goes_on(new_place: NewPlace) -> None:
     source, target = new_place("sqlite"), new_place("sqlite")
     content = filled(source)
-    assert not run_move("migrate", text_of(source), text_of(target), 10, "Copying the last writes")
+    assert not run_move("migrate", text_of(source), text_of(target), 6, "Copying the last writes")
     store = open_store(source)
     with pytest.raises(errors.Unavailable, match="is being moved"):
         store.catalog.create(Tensorboard(name=f"{PLACE}/tensorboards/2"))
@@ -56,7 +56,7 @@ def test_a_restore_that_is_killed_goes_on(new_place: NewPlace, tmp_path: Path) -
     content = filled(source)
     file = str(tmp_path / "x.tar")
     back_up(source, file)
-    assert not run_move("restore", file, text_of(target), 20)
+    assert not run_move("restore", file, text_of(target), 8)
 
     with pytest.raises(errors.FailedPrecondition, match="Run that command again"):
         open_store(target)
@@ -72,7 +72,7 @@ def test_a_backup_that_is_killed_leaves_no_file_that_looks_like_one(
     filled(source)
     file = tmp_path / "backups" / "x.tar"
     file.parent.mkdir()
-    assert not run_move("backup", text_of(source), str(file), 20)
+    assert not run_move("backup", text_of(source), str(file), 8)
 
     assert not file.exists()
     with pytest.raises(errors.FailedPrecondition):

@@ -1,15 +1,15 @@
 """Two databases, row by row: the proof at the end of a move."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Column, Connection, LargeBinary, Table, select
 
 from tensordeck.moving.copying import row_counts
-from tensordeck.moving.differences import paired
+from tensordeck.moving.differences import Values, paired
 from tensordeck.moving.moment import key_columns
 from tensordeck.moving.progress import Progress, Step, silent
 from tensordeck.moving.tables import TABLES
@@ -91,10 +91,11 @@ def compare(source: Connection, target: Connection, progress: Progress = silent)
         name = table.name
         hashes = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
         if counts[0][name] or counts[1][name]:
+            binary = [isinstance(column.type, LargeBinary) for column in _columns(table)]
             for ours, theirs in _rows(source, target, table, result):
                 for digest, row in zip(hashes, (ours, theirs), strict=True):
                     if row is not None:
-                        _feed(digest, row)
+                        digest.update(_canonical(row, binary))
                 done += 1
                 if done % _TELL_EVERY == 0:
                     progress(Step("Comparing", done, total, 0))
@@ -105,9 +106,9 @@ def compare(source: Connection, target: Connection, progress: Progress = silent)
 
 def _rows(
     source: Connection, target: Connection, table: Table, result: Comparison
-) -> Iterator[tuple[Row[Any] | None, Row[Any] | None]]:
+) -> Iterator[tuple[Values | None, Values | None]]:
     """Both sides' rows of a table; notes the runs of those that differ."""
-    columns = [*key_columns(table), *(column for column in table.c if not column.primary_key)]
+    columns = _columns(table)
     run_at = _run_column(table, [column.name for column in columns])
     with closing(paired(source, target, table, columns)) as pairs:
         for _, ours, theirs in pairs:
@@ -125,11 +126,22 @@ def _run_column(table: Table, names: list[str]) -> int | None:
     return names.index("run_pk") if "run_pk" in names else None
 
 
-def _feed(digest: "hashlib.blake2b", values: Iterable[Any]) -> None:
-    """Adds a row to a checksum, the same way whatever the database hands over."""
-    parts = []
-    for value in values:
-        part = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-        parts.append(b"%d:" % len(part))
-        parts.append(part)
-    digest.update(b"".join(parts))
+def _columns(table: Table) -> list[Column[Any]]:
+    """All columns, the key first."""
+    return [*key_columns(table), *(column for column in table.c if not column.primary_key)]
+
+
+def _canonical(row: Values, binary: Sequence[bool]) -> bytes:
+    """A row as bytes, the same whatever database it comes from.
+
+    Args:
+        row: Its columns.
+        binary: Which of them are bytes: those are long, and go in as they are.
+    """
+    if not any(binary):
+        return repr(row).encode("utf-8", "surrogatepass")
+    parts: list[bytes] = []
+    for value, is_binary in zip(row, binary, strict=True):
+        part = bytes(value) if is_binary else repr(value).encode("utf-8", "surrogatepass")
+        parts += (b"%d:" % len(part), part)
+    return b"".join(parts)

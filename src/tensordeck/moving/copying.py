@@ -12,7 +12,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, bindparam, func, select, tuple_
+from sqlalchemy import Connection, Table, bindparam, func, select, tuple_
 
 from tensordeck.moving.blob_copies import BlobCopies, CopiedBlob, WantedBlob
 from tensordeck.moving.differences import Pair, stamp_columns, windows
@@ -31,7 +31,8 @@ _BATCH_ROWS: Final = 500
 _FLAT_SIZE: Final = 512
 """What a value without a length is taken to need, and what a row needs besides its values."""
 
-Values = dict[str, Any]
+Columns = dict[str, Any]
+"""A row by the names of its columns."""
 
 
 def row_counts(connection: Connection) -> dict[str, int]:
@@ -123,7 +124,14 @@ class DatabaseCopy:
             changed = [pair.source for pair in pairs if pair.source and pair.target]
             differed += len(new) + len(changed)
             if len(stamps) == len(table.c):  # the stamp is the whole row
-                self._put(table, map(_values, new), map(_values, changed))
+                names = [column.name for column in stamps]
+                self._put(
+                    table,
+                    *(
+                        [dict(zip(names, row, strict=True)) for row in rows]
+                        for rows in (new, changed)
+                    ),
+                )
             else:
                 self._put(table, self._fetched(table, new), self._fetched(table, changed))
         return differed
@@ -139,21 +147,22 @@ class DatabaseCopy:
                 self._done += len(pairs)
                 self._tell(doing)
 
-    def _fetched(self, table: Table, stamps: Sequence[Row[Any]]) -> Iterator[Values]:
+    def _fetched(self, table: Table, stamps: Sequence[tuple[Any, ...]]) -> Iterator[Columns]:
         """The whole rows of the source that some stamps are of."""
         if not stamps:
             return
         columns = key_columns(table)
-        keys = [tuple(row[: len(columns)]) for row in stamps]
+        keys = [row[: len(columns)] for row in stamps]
         condition = (
             columns[0].in_([key[0] for key in keys])
             if len(columns) == 1
             else tuple_(*columns).in_(keys)
         )
         ordered = [*columns, *(column for column in table.c if not column.primary_key)]
-        yield from map(_values, rows_in_order(self._source, table, ordered, condition))
+        for row in rows_in_order(self._source, table, ordered, condition):
+            yield row._asdict()
 
-    def _put(self, table: Table, new: Iterable[Values], changed: Iterable[Values]) -> None:
+    def _put(self, table: Table, new: Iterable[Columns], changed: Iterable[Columns]) -> None:
         for rows in _sized(new):
             self._copy_blobs(table, rows, {})
             self._target.write(partial(_insert, table, rows))
@@ -161,7 +170,7 @@ class DatabaseCopy:
             self._copy_blobs(table, rows, self._present(table, rows))
             self._target.write(partial(_update, table, rows))
 
-    def _present(self, table: Table, rows: Sequence[Values]) -> dict[int, set[str]]:
+    def _present(self, table: Table, rows: Sequence[Columns]) -> dict[int, set[str]]:
         """The blobs that rows of the target refer to already, by the rows' keys."""
         column = BLOB_COLUMNS.get(table.name)
         if column is None:
@@ -173,7 +182,7 @@ class DatabaseCopy:
             return {pk: _keys_in(found) for pk, found in connection.execute(statement)}
 
     def _copy_blobs(
-        self, table: Table, rows: Sequence[Values], present: dict[int, set[str]]
+        self, table: Table, rows: Sequence[Columns], present: dict[int, set[str]]
     ) -> None:
         if self._blobs is None or table.name not in BLOB_COLUMNS:
             return
@@ -190,14 +199,17 @@ class DatabaseCopy:
     def _fill_series(self, doing: str) -> int:
         """Writes the points of each series whose summary differs, and then the summary."""
         differed = 0
+        names = [column.name for column in stamp_columns(points_schema.summaries)]
         for pairs in self._windows(points_schema.summaries, doing):
-            summaries = [_values(pair.source) for pair in pairs if pair.source is not None]
+            summaries = [
+                dict(zip(names, pair.source, strict=True)) for pair in pairs if pair.source
+            ]
             differed += len(summaries)
             if summaries:
                 self._replace_series(summaries, doing)
         return differed
 
-    def _replace_series(self, summaries: Sequence[Values], doing: str) -> None:
+    def _replace_series(self, summaries: Sequence[Columns], doing: str) -> None:
         series = [row["series_pk"] for row in summaries]
 
         def clear(connection: Connection) -> None:
@@ -217,7 +229,7 @@ class DatabaseCopy:
         for table in POINTS:
             columns = stamp_columns(table)
             rows = rows_in_order(self._source, table, columns, table.c.series_pk.in_(series))
-            for group in _sized(map(_values, rows)):
+            for group in _sized(row._asdict() for row in rows):
                 self._target.write(partial(_insert, table, group))
                 self._tell(doing)
         table = points_schema.summaries
@@ -237,7 +249,7 @@ BLOB_COLUMNS: Final = {"objects": "blob_key", "uploads": "parts"}
 """The columns that hold keys of blobs."""
 
 
-def wanted_blobs(table: Table, row: Values) -> list[WantedBlob]:
+def wanted_blobs(table: Table, row: Columns) -> list[WantedBlob]:
     """The blobs that a row refers to."""
     if table.name == "objects":
         if not row["blob_key"]:
@@ -254,13 +266,9 @@ def _keys_in(found: Any) -> set[str]:
     return {found} if isinstance(found, str) else set(found)
 
 
-def _values(row: Row[Any]) -> Values:
-    return row._asdict()
-
-
-def _sized(rows: Iterable[Values]) -> Iterator[list[Values]]:
+def _sized(rows: Iterable[Columns]) -> Iterator[list[Columns]]:
     """Cuts rows into groups that fit into memory."""
-    group: list[Values] = []
+    group: list[Columns] = []
     size = 0
     for row in rows:
         group.append(row)
@@ -276,12 +284,12 @@ def _sized(rows: Iterable[Values]) -> Iterator[list[Values]]:
         yield group
 
 
-def _insert(table: Table, rows: Sequence[Values], connection: Connection) -> None:
+def _insert(table: Table, rows: Sequence[Columns], connection: Connection) -> None:
     if rows:
         connection.execute(table.insert(), list(rows))
 
 
-def _update(table: Table, rows: Sequence[Values], connection: Connection) -> None:
+def _update(table: Table, rows: Sequence[Columns], connection: Connection) -> None:
     keys = key_columns(table)
     others = [column for column in table.c if not column.primary_key]
     statement = (

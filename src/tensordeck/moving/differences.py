@@ -5,13 +5,16 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, true, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, true, tuple_
 
 from tensordeck.moving.moment import key_columns, rows_in_order
 from tensordeck.store import points_schema
 from tensordeck.store.database import Database
 
-__all__ = ["Pair", "paired", "stamp_columns", "windows"]
+__all__ = ["Pair", "Values", "paired", "stamp_columns", "windows"]
+
+Values = tuple[Any, ...]
+"""A row's columns. Plain tuples, which compare several times as fast as SQLAlchemy's rows."""
 
 _REVISED: Final = ("revision", "update_time")
 
@@ -20,8 +23,8 @@ class Pair(NamedTuple):
     """A row of the source and the row of the target with the same key; None where there is none."""
 
     key: tuple[Any, ...]
-    source: Row[Any] | None
-    target: Row[Any] | None
+    source: Values | None
+    target: Values | None
 
 
 def stamp_columns(table: Table) -> list[Column[Any]]:
@@ -58,18 +61,12 @@ def windows(
     after: tuple[Any, ...] | None = None
     with closing(rows_in_order(source, table, columns)) as rows:
         while True:
-            ours = list(islice(rows, size))
-            last = tuple(ours[-1][:width]) if len(ours) == size else None
+            ours = [tuple(row) for row in islice(rows, size)]
+            last = ours[-1][:width] if len(ours) == size else None
             with target.read() as connection:
-                theirs = {
-                    tuple(row[:width]): row
-                    for row in rows_in_order(connection, table, columns, _between(key, after, last))
-                }
-            pairs = [
-                Pair(found, row, theirs.pop(found, None))
-                for row in ours
-                for found in (tuple(row[:width]),)
-            ]
+                found = rows_in_order(connection, table, columns, _between(key, after, last))
+                theirs = {row[:width]: row for row in map(tuple, found)}
+            pairs = [Pair(row[:width], row, theirs.pop(row[:width], None)) for row in ours]
             yield pairs + [Pair(found, None, row) for found, row in theirs.items()]
             if last is None:
                 return
@@ -98,13 +95,14 @@ def paired(
     """
     width = len(key_columns(table))
     with (
-        closing(rows_in_order(source, table, columns)) as ours,
-        closing(rows_in_order(target, table, columns)) as theirs,
+        closing(rows_in_order(source, table, columns)) as our_rows,
+        closing(rows_in_order(target, table, columns)) as their_rows,
     ):
+        ours, theirs = map(tuple, our_rows), map(tuple, their_rows)
         left, right = next(ours, None), next(theirs, None)
         while left is not None or right is not None:
-            left_key = None if left is None else tuple(left[:width])
-            right_key = None if right is None else tuple(right[:width])
+            left_key = None if left is None else left[:width]
+            right_key = None if right is None else right[:width]
             if right_key is None or (left_key is not None and left_key < right_key):
                 assert left_key is not None  # noqa: S101 -- one of the two is there, for mypy
                 yield Pair(left_key, left, None)

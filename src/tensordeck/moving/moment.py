@@ -57,4 +57,5 @@ def rows_in_order(
     with connection.execute(
         statement, execution_options={"yield_per": _WIDE_ROWS if wide else _NARROW_ROWS}
     ) as rows:
-        yield from rows
+        for part in rows.partitions():
+            yield from part
