@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,8 @@ def test_what_goes_wrong_is_said_and_breaks_nothing(server, transport):
         "curve": [True, True],
         "frame": ["Run-1"],
         "injected": [0, 0, 0, 0, 0],
+        "stale": {"lr": 0.1, "one": 1, "two": 2},
+        "long": [10_000, 10_000, 1],
     }
 
 
@@ -264,37 +267,84 @@ def test_autolog_tracks_a_fit_that_logs_nothing(server, autologging_python, tran
     }
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("transports", [("grpc", "grpc"), ("rest", "rest"), ("grpc", "rest")])
-def test_two_processes_at_once_on_one_run_lose_nothing(server, transports):
-    project, count = f"e-{uuid.uuid4().hex[:8]}", 8
-    run_script(server, "together_before", "grpc", project)
-    script = str(SCRIPTS / "together.py")
-    loggers = [
+def at_once(
+    server: Any,
+    name: str,
+    transports: Sequence[str],
+    project: str,
+    arguments: list[tuple[str, ...]],
+) -> list[dict[str, Any]]:
+    """What a script answers in several processes that start its work at the same moment."""
+    processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", script, project, transport, name, str(count)],
+            [
+                *(sys.executable, "-W", "ignore", str(SCRIPTS / f"{name}.py")),
+                *(project, transport, *words),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=server.env,
         )
-        for name, transport in zip("ab", transports, strict=True)
+        for transport, words in zip(transports, arguments, strict=True)
     ]
+    results = []
     try:
-        for logger in loggers:
-            assert logger.stdout.readline() == "READY\n", logger.stderr.read()
-        for logger in loggers:
-            logger.stdin.write("go\n")
-            logger.stdin.flush()
-        for logger in loggers:
-            output, errors = logger.communicate(timeout=200)
-            assert logger.returncode == 0, errors[-4000:]
-            assert result_of(output) == {"metrics": count - 1}
+        for process in processes:
+            assert process.stdout.readline() == "READY\n", process.stderr.read()
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            output, errors = process.communicate(timeout=400)
+            assert process.returncode == 0, errors[-4000:]
+            results.append(result_of(output))
     finally:
-        for logger in loggers:
-            logger.kill()
-            logger.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
+    return results
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("transports", [("grpc", "grpc"), ("rest", "rest"), ("grpc", "rest")])
+def test_two_processes_at_once_track_one_experiment_in_every_way(server, transports):
+    project = f"e-{uuid.uuid4().hex[:8]}"
+    place = f"v1/projects/{project}/locations/us-central1"
+    board = {"displayName": "board", "isDefault": True}
+    rest(server, "POST", f"{place}/tensorboards", board)
+    data = {"uri": "gs://b/data", "schemaTitle": "system.Dataset"}
+    rest(server, "POST", f"{place}/metadataStores/default/artifacts?artifactId=shared-data", data)
+    results = at_once(server, "side_by_side", transports, project, [("a",), ("b",)])
+    for writer, result in zip("ab", results, strict=True):
+        assert result == {
+            "params": {"number": 1, "writer": writer},
+            "curve": [2, 1.5, pytest.approx(4 / 3)],
+            "matrix": [[[1, 0], [0, 1]]],
+            "made": ["gs://b/data", f"gs://b/{writer}-1"],
+        }
+    # Not while others list: the client gives curves to each run that it finds without.
+    at_once(server, "side_by_side_delete", transports, project, [("a",), ("b",)])
+    after = run_script(server, "side_by_side_after", "grpc", project)
+    frame = {row.pop("run_name"): row for row in after["frame"]}
+    assert set(frame) == {"a-0", "a-1", "b-0", "b-1"}
+    assert {row["state"] for row in frame.values()} == {"COMPLETE"}
+    assert [frame[name]["metric.late"] for name in ("a-0", "a-1", "b-0")] == [1, None, 1]
+    assert frame["b-1"]["time_series_metric.loss"] == pytest.approx(4 / 3)
+    assert after["board"] == ["a-0", "a-1", "b-0", "b-1"]
+    assert after["reads_of_data"] == 6
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("transports", [("grpc", "grpc"), ("rest", "rest"), ("grpc", "rest")])
+def test_two_processes_at_once_on_one_run_lose_nothing(server, transports):
+    project, count = f"e-{uuid.uuid4().hex[:8]}", 8
+    run_script(server, "together_before", "grpc", project)
+    arguments = [("a", str(count)), ("b", str(count))]
+    for result in at_once(server, "together", transports, project, arguments):
+        assert result == {"metrics": count - 1}
     after = run_script(server, "together_after", "grpc", project)
     expected = {f"{name}-{number}": number for name in "ab" for number in range(count)}
     assert after["params"] == {"common": 1, **expected}

@@ -41,6 +41,17 @@ again.log_params({"lr": 0.1})
 curve = again.get_time_series_data_frame()
 result["curve"] = [math.isnan(curve["loss"][0]), bool(curve["top"][0] == -math.inf)]
 
+# Each of two has its own copy of the run, and the second one's is stale when it logs.
+one = aiplatform.ExperimentRun("Run-1", experiment="EXP-Upper")
+two = aiplatform.ExperimentRun("Run-1", experiment="EXP-Upper")
+one.log_params({"one": 1})
+two.log_params({"two": 2})
+result["stale"] = aiplatform.ExperimentRun("Run-1", experiment="EXP-Upper").get_params()
+text = "é" * 10_000
+one.log_metrics({text: 1, "text": text})
+metrics = aiplatform.ExperimentRun("Run-1", experiment="EXP-Upper").get_metrics()
+result["long"] = [len(max(metrics)), len(metrics["text"]), metrics[text]]
+
 result["frame"] = aiplatform.get_experiment_df("EXP-Upper")["run_name"].tolist()
 
 one = context.Context.create(schema_title="user.Nobody-Knows", resource_id="Upper.Case~1")
@@ -59,6 +70,6 @@ result["bad_filter"] = refusal(aiplatform.Artifact.list, filter='schema_title = 
 result["no_field"] = refusal(aiplatform.Artifact.list, filter="uri=x AND nonsense=1")
 result["injected"] = [
     len(aiplatform.Artifact.list(filter=f'display_name = "{text}"'))
-    for text in ("x' OR '1'='1", "x%", "\\\\", "x; DROP TABLE artifacts; --", "x" * 9_000)
+    for text in ("x' OR '1'='1", "x%", "\\\\", "x; DROP TABLE artifacts; --", "x" * 10_000)
 ]
 answer(**result)
