@@ -26,7 +26,7 @@ QUICK_ON_POSTGRESQL = {
 """What `make test` runs on PostgreSQL too, and which of the variants; `make test-all` runs all."""
 
 
-ABOUT_POINTS = ("test_point", "test_damage", "test_catalog.py")
+ABOUT_POINTS = ("test_point", "test_overviews", "test_damage", "test_catalog.py")
 """The tests that run on split tables too: the others touch none of them."""
 
 
