@@ -75,10 +75,11 @@ class DatabaseProcess:
         with (self._data / "pg_hba.conf").open("a") as access:
             access.write("host all all all trust\n")
         self._folder = folder
-        if launcher:  # which needs root, so that PostgreSQL's user is taken on after it
+        if self._user:
+            # Not by `subprocess`, which would fork: clients' gRPC threads do not survive that.
             user, group = self._user["user"], self._user["group"]
-            self._prefix = [*launcher, "setpriv", f"--reuid={user}", f"--regid={group}"]
-            self._prefix += ["--clear-groups", "--"]
+            self._prefix = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+        self._prefix[:0] = launcher
 
     @property
     def url(self) -> str:
@@ -104,7 +105,6 @@ class DatabaseProcess:
                 stderr=log,
                 cwd=self._folder,
                 start_new_session=True,
-                **({} if self._prefix else self._user),
             )
         deadline = time.monotonic() + 60
         while True:

@@ -15,6 +15,7 @@ import urllib.request
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -313,6 +314,12 @@ def _points(run: RunRecord) -> Any:
             point.wall_time.FromSeconds(step)
             point.scalar.value = value_at(run.number, series, step)
     return message
+
+
+def logged(server: Server, folder: Path) -> Server:
+    """Lets a server write its log to a file: at a full pipe that nobody reads, it would wait."""
+    server.output = (folder / f"log-{server.port}").open("a")
+    return server
 
 
 class Load:

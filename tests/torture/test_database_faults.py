@@ -13,7 +13,7 @@ from tests.conftest import Server, make_server
 from tests.torture.black_hole import THERE, open_black_hole
 from tests.torture.conftest import Tally
 from tests.torture.database_process import DatabaseProcess
-from tests.torture.load import Load, Reckoning
+from tests.torture.load import Load, Reckoning, logged
 from tests.torture.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
@@ -52,7 +52,10 @@ def start_servers(tmp_path: Path, url: str, count: int) -> list[Server]:
     objects = tmp_path / "objects"
     objects.mkdir()
     options = ["--run-jobs", "false", "--object-store", objects.as_uri(), "--database-url", url]
-    return [make_server(tmp_path / f"data-{n}", *options).start() for n in range(count)]
+    return [
+        logged(make_server(tmp_path / f"data-{n}", *options), tmp_path).start()
+        for n in range(count)
+    ]
 
 
 def wait_until_acknowledged(load: Load, more: int = 5, limit: float = BACK_SECONDS) -> float:

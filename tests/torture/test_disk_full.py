@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Server, make_server
 from tests.torture.conftest import Tally
 from tests.torture.database_process import DatabaseProcess
-from tests.torture.load import GroupClient, Load, Reckoning, RunClient
+from tests.torture.load import GroupClient, Load, Reckoning, RunClient, logged
 from tests.torture.test_database_faults import wait_until_acknowledged
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
@@ -68,7 +68,7 @@ def server(database: DatabaseProcess | None, disk: Path, tmp_path: Path) -> Iter
     if database is not None:
         options += ["--database-url", database.url]
         place = tmp_path / "data"
-    server = make_server(place, *options).start()
+    server = logged(make_server(place, *options), tmp_path).start()
     yield server
     server.kill()
 

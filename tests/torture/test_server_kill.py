@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Server, make_server
 from tests.torture.conftest import Tally
 from tests.torture.database_process import DatabaseProcess
-from tests.torture.load import Load, Reckoning
+from tests.torture.load import Load, Reckoning, logged
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Ser
         options += ["--database-url", database.url, "--object-store", objects.as_uri()]
     servers = [make_server(tmp_path / f"data-{number}", *options) for number in range(count)]
     for server in servers:
-        server.start()
+        logged(server, tmp_path).start()
     yield servers
     for server in servers:
         server.kill()

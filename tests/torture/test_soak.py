@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import make_server
 from tests.torture.conftest import Tally
-from tests.torture.load import GroupClient, Load, ObjectClient, Reckoning, RunClient
+from tests.torture.load import GroupClient, Load, ObjectClient, Reckoning, RunClient, logged
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(7200)]
 
@@ -42,7 +42,7 @@ def rate(load: Load, seconds: float) -> float:
 
 
 def test_memory_stays_flat(tmp_path: Path, rounds: Callable[[int, int], int], tally: Tally) -> None:
-    server = make_server(tmp_path / "data", "--run-jobs", "false").start()
+    server = logged(make_server(tmp_path / "data", "--run-jobs", "false"), tmp_path).start()
     try:
         seconds = int(os.environ.get("TORTURE_SOAK_SECONDS") or rounds(30 * 60, 100))
         load = Load([server], CLIENTS)
