@@ -233,6 +233,8 @@ def test_a_backup_is_for_its_owner_alone_and_any_tar_unpacks_it(backup: Path) ->
 def test_credentials_can_be_left_out(source: Settings, tmp_path: Path, new_place: NewPlace) -> None:
     (source.data_dir / "credentials").mkdir()
     (source.data_dir / "credentials" / "owner.json").write_text("{}")
+    (source.data_dir / "tls").mkdir()
+    (source.data_dir / "tls" / "ca-key.pem").write_text("a key")
     target = new_place("sqlite")
     file = tmp_path / "x.tar"
 
@@ -241,6 +243,7 @@ def test_credentials_can_be_left_out(source: Settings, tmp_path: Path, new_place
 
     assert b"sesame" not in file.read_bytes()
     assert not (target.data_dir / "credentials").exists()
+    assert not (target.data_dir / "tls").exists()
     assert "credentials server" not in inventory(target)
     assert f"tensorboards {PLACE}/tensorboards/1" in inventory(target)
 

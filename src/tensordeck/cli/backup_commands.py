@@ -47,7 +47,7 @@ def backup(
         bool,
         typer.Option(
             "--without-credentials",
-            help="Leave keys, the signing secret and the owner's credential out.",
+            help="Leave keys, the signing secret, the owner's credential and the certificates out.",
         ),
     ] = False,
     scratch: Scratch = None,

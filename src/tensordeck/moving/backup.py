@@ -74,7 +74,8 @@ def back_up(
         target: A path, or the URL of a prefix.
         scratch: A folder with room for the rows; beside the file, or the system's for a prefix,
             when None.
-        without_credentials: Whether to leave keys, the signing secret and the owner's file out.
+        without_credentials: Whether to leave keys, the signing secret, and the data directory's
+            files out.
         progress: Told how far it is.
 
     Raises:
@@ -104,9 +105,7 @@ def back_up(
             database = archive.write(_DATABASE, compressed(folder))
         files = [
             archive.write(_FILES + name, iter((content,)))
-            for name, content in data_files(
-                source.data_dir, with_credentials=not without_credentials
-            )
+            for name, content in (() if without_credentials else data_files(source.data_dir))
         ]
         manifest = Manifest(
             schema=head(),

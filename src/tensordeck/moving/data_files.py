@@ -12,19 +12,19 @@ from typing import Final
 
 from tensordeck import errors
 
-__all__ = ["OWNER_FILE", "data_files", "put_data_file"]
+__all__ = ["data_files", "put_data_file"]
 
-OWNER_FILE: Final = "credentials/owner.json"
+_OWNER: Final = "credentials/owner.json"
 
 
-def data_files(data_dir: Path, *, with_credentials: bool = True) -> Iterator[tuple[str, bytes]]:
+def data_files(data_dir: Path) -> Iterator[tuple[str, bytes]]:
     """Yields (path below the data directory, content); none where there is no such directory.
 
     Raises:
         errors.FailedPrecondition: If one can't be read.
     """
     tls = data_dir / "tls"
-    paths = [data_dir / OWNER_FILE] if with_credentials else []
+    paths = [data_dir / _OWNER]
     paths += sorted(path for path in tls.glob("*") if path.is_file()) if tls.is_dir() else []
     for path in paths:
         try:
