@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peers import machine, report
-from benchmarks.peers.client import ClientFailed
 from benchmarks.peers.environments import NotInstallable
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.results import RESULTS, Results
@@ -44,15 +43,17 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # servers end with us
     whole = options.peers == list(PEERS) and options.workloads == list(WORKLOADS)
-    publish = whole and not options.quick and not options.rounds
+    publish = whole and not options.quick
     file = options.results or (RESULTS if publish or options.report else None)
     if not options.report:
         scale = QUICK if options.quick else Scale()
         rounds = options.rounds or scale.rounds
         results = Results(machine.describe(), scale)
-        _measure(results, options.peers, options.workloads, scale, rounds)
-        if file:
-            results.save(file)
+        try:
+            _measure(results, options.peers, options.workloads, scale, rounds)
+        finally:
+            if file:
+                results.save(file)
         print(report.table(results))
     if publish or options.report:
         report.publish(Results.load(file))
@@ -105,15 +106,19 @@ def _session(
         return
     place = os.environ.get("BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix=f"peers-{peer.name}-", dir=place) as folder:
-        session = peer.open(Path(folder))
+        try:
+            session = peer.open(Path(folder))
+        except Exception as error:  # noqa: BLE001 -- the others go on; the page says what it was
+            for workload in due:
+                _failed(results, peer, workload.name, error)
+            return
         try:
             for workload in due:
                 began, load = time.monotonic(), os.getloadavg()[0]
                 try:
                     figures = workload.measure(session, peer, scale, number)
-                except (ClientFailed, RuntimeError, AssertionError) as error:
-                    results.cannot(peer.name, workload.name, str(error).strip())
-                    print(f"{peer.name} {workload.name}: {error}", file=sys.stderr, flush=True)
+                except Exception as error:  # noqa: BLE001 -- as above
+                    _failed(results, peer, workload.name, error)
                     continue
                 took = time.monotonic() - began
                 results.add(peer.name, workload.name, number, load, took, figures)
@@ -124,6 +129,12 @@ def _session(
                 )
         finally:
             session.close()
+
+
+def _failed(results: Results, peer: Peer, workload: str, error: Exception) -> None:
+    words = str(error).strip() or repr(error)
+    results.cannot(peer.name, workload, words.splitlines()[-1])
+    print(f"{peer.name} {workload}: {words}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

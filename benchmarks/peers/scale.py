@@ -19,7 +19,7 @@ class Scale:
         kills: How often each server is killed.
     """
 
-    rounds: int = 3
+    rounds: int = 2
     clients: int = 16
     series: int = 20
     steps: int = 500
