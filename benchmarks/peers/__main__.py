@@ -35,7 +35,7 @@ def main() -> None:
         "--workloads", type=_names_of(WORKLOADS), default=list(WORKLOADS), metavar="NAME,..."
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: does it all work?")
-    parser.add_argument("--rounds", type=int, help=f"how many; {Scale.rounds} unless told")
+    parser.add_argument("--rounds", type=int, help=f"how many; {Scale().rounds} unless told")
     parser.add_argument("--results", type=Path, help="file for the raw figures")
     parser.add_argument(
         "--report", action="store_true", help="measure nothing: write the page anew from the file"
