@@ -39,6 +39,7 @@ def _tensordeck(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 def test_a_server_moves_and_its_clients_keep_their_credentials(
     fresh_server: Server, tmp_path: Path
 ) -> None:
