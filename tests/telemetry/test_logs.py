@@ -6,10 +6,12 @@ import logging
 from contextvars import copy_context
 
 import grpc
+import httpx
 import pytest
 
 from tensordeck.telemetry.logs import JsonLines, TextLines, without_secrets
 from tensordeck.telemetry.request_id import begin_request
+from tests.conftest import make_server
 
 BOARDS = "/v1/projects/p/locations/us-central1/tensorboards"
 
@@ -61,6 +63,17 @@ def test_without_being_asked_only_faults_and_slow_requests_are_told_of(fresh_ser
     fresh_server.process.terminate()
 
     assert "tensordeck.requests" not in fresh_server.process.communicate(timeout=20)[0]
+
+
+def test_a_log_that_nobody_reads_stops_nothing(tmp_path):
+    """A pipe takes 64 KiB; each request writes a line at this level."""
+    server = make_server(tmp_path / "data", "--log-level", "debug", "--run-jobs", "false").start()
+    try:
+        with httpx.Client(base_url=server.url) as client:
+            for _ in range(1_500):
+                assert client.get("/healthz", timeout=10).status_code == 200
+    finally:
+        server.kill()
 
 
 def test_no_log_ever_holds_a_secret(watched):

@@ -4,17 +4,28 @@ The JSON form has a line an entry, with the fields that collectors of Google Clo
 know without configuration: `time` (RFC 3339), `severity`, `logger`, `message`.
 """
 
+import atexit
+import contextlib
 import logging
 import os
+import queue
 import re
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler
 from typing import Final
 
 from tensordeck.telemetry.request_id import request_id
 
 __all__ = ["JsonLines", "TextLines", "configure_logs", "without_secrets"]
+
+LINES_WAITING: Final = 10_000
+"""So many entries wait for whoever reads them; what comes then is left out, and counted."""
+FINISH_SECONDS: Final = 1.0
+"""How long the end of the process waits for the entries that are left."""
 
 _SECRETS: Final = (
     # An Authorization header's value, and what is signed or made by us.
@@ -111,8 +122,62 @@ def configure_logs(form: str, level: str, spans: Callable[[], dict[str, str]] = 
         level: The least level of our own entries; other libraries' are told from warnings on.
         spans: See `JsonLines`.
     """
-    handler = logging.StreamHandler()
+    handler = _Lines()
     handler.setFormatter(JsonLines(spans) if form == "json" else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    atexit.register(handler.finish)
     logging.getLogger("tensordeck").setLevel(level.upper())
+
+
+class _Lines(QueueHandler):
+    """Hands entries to a thread that writes them to standard error.
+
+    A pipe that nobody reads takes some 64 KiB and then stops whoever writes to it, and that must
+    not be the event loop. An entry becomes text where it is made: the request is known there.
+    """
+
+    def __init__(self) -> None:
+        self._entries: queue.Queue[logging.LogRecord | None] = queue.Queue(LINES_WAITING)
+        super().__init__(self._entries)
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Leaves an entry out rather than wait."""
+        try:
+            self._entries.put_nowait(record)
+        except queue.Full:
+            self._left_out += 1
+
+    def finish(self) -> None:
+        """Writes what is left, if somebody reads it."""
+        try:
+            self._entries.put(None, timeout=FINISH_SECONDS)
+        except queue.Full:
+            return
+        self._thread.join(FINISH_SECONDS)
+
+    def _write(self) -> None:
+        while (record := self._entries.get()) is not None:
+            if left_out := self._left_out:
+                self._left_out -= left_out
+                self._put(self.format(_note(left_out)))
+            self._put(record.getMessage())
+
+    @staticmethod
+    def _put(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def _note(left_out: int) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {
+            "name": __name__,
+            "levelname": "WARNING",
+            "msg": f"{left_out} entries before this were left out: nobody read them in time.",
+        }
+    )
