@@ -88,6 +88,7 @@ class HandedConnections:
                 self.on_drain()
             for descriptor in descriptors:
                 self._taken += 1
+                self.changed()
                 connection = socket.socket(fileno=descriptor)
                 connection.setblocking(False)
                 task = loop.create_task(self._join(connection))

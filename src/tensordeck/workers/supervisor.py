@@ -166,6 +166,10 @@ class _Supervisor:
             self._start(worker.number)
         status = await asyncio.to_thread(worker.process.wait)
         self._dying.discard(worker)
+        if not worker.retiring and not self._stopping.is_set():
+            for connection in worker.take_back():
+                with connection:
+                    self._hand_or_drop(connection)
         worker.close()
         if self._stopping.is_set() or worker.retiring:
             return
@@ -201,8 +205,11 @@ class _Supervisor:
             except OSError:  # nobody waits any more
                 return
             with connection:
-                if not self._hand(connection):
-                    log.warning("No worker could take a connection; it was dropped")
+                self._hand_or_drop(connection)
+
+    def _hand_or_drop(self, connection: socket.socket) -> None:
+        if not self._hand(connection):
+            log.warning("No worker could take a connection; it was dropped")
 
     def _hand(self, connection: socket.socket) -> bool:
         """Hands a connection to the worker that has the fewest; in turn where they are equal."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -55,6 +56,7 @@ class WorkerProcess:
         self.retiring = False
         self.started = time.monotonic()
         self._handed = self._taken = self._open = 0
+        self._on_their_way: deque[socket.socket] = deque()
         self._received = b""
         self._on_change = on_change
         self._channel = ours
@@ -85,7 +87,15 @@ class WorkerProcess:
         except OSError:
             return False
         self._handed += 1
+        # Kept until it is taken: with a worker that is killed goes what lies in its socket.
+        self._on_their_way.append(connection.dup())
         return True
+
+    def take_back(self) -> list[socket.socket]:
+        """Connections that it never took; only once its process is gone. They are the caller's."""
+        back = list(self._on_their_way)
+        self._on_their_way.clear()
+        return back
 
     def drain(self) -> None:
         """Says that the end is near."""
@@ -102,6 +112,8 @@ class WorkerProcess:
         """Lets go of the socket, once the process is gone."""
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
+        for connection in self.take_back():
+            connection.close()
 
     def _receive(self) -> None:
         try:
@@ -122,6 +134,8 @@ class WorkerProcess:
     def _hear(self, told: dict[str, Any]) -> None:
         if "open" in told:
             self._open, self._taken = told["open"], told["taken"]
+            while len(self._on_their_way) > self._handed - self._taken:
+                self._on_their_way.popleft().close()
             return
         self.ready = told.get("ready", self.ready)
         self.failure = told.get("failed", self.failure)
