@@ -106,7 +106,9 @@ class TensordeckSession(Session):
             size = self._ask("SELECT pg_database_size(current_database())")
             return size + blocks(*self._data, self._folder / "objects")
         self._ask("PRAGMA wal_checkpoint(TRUNCATE)", write=True)
-        return blocks(*self._data)
+        # Pages that folding has freed are used again before the file grows.
+        free = self._ask("PRAGMA freelist_count") * self._ask("PRAGMA page_size")
+        return blocks(*self._data) - free
 
     def _ask(self, query: str, *, write: bool = False) -> int:
         if self._url:

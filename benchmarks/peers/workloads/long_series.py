@@ -13,6 +13,7 @@ class LongSeries(Workload):
     every_round = False
 
     def measure(self, session: Session, peer: Peer, scale: Scale, number: int) -> Figures:
+        session.settle()
         size = session.bytes_on_disk()
         written = session.client.call("write_long", steps=scale.long_steps)
         session.settle()
