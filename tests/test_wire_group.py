@@ -18,7 +18,15 @@ from tests.test_wire import USUAL, run_requests, usual_request
 COMPILED = wire_group.read_scalars
 
 
-@pytest.fixture(autouse=True, scope="module", params=["compiled", "numpy"])
+@pytest.fixture(
+    autouse=True,
+    scope="module",
+    params=[
+        "compiled",
+        # Quick only where it is what the server reads with.
+        pytest.param("numpy", marks=pytest.mark.heavy if COMPILED else ()),
+    ],
+)
 def _reader(request):
     """Both ways of reading; the server takes the compiled one where it is."""
     if request.param == "compiled" and COMPILED is None:

@@ -327,6 +327,7 @@ def test_google_s_client_runs_jobs(house, tmp_path):
     assert "'loss': [0.0, 1.0, 2.0]" in done.stdout
 
 
+@pytest.mark.heavy
 def test_two_servers_share_the_jobs_of_one_store(tmp_path, images):
     shared = (
         *("--database-url", f"sqlite:///{tmp_path}/shared.db"),

@@ -45,6 +45,7 @@ def idle_server(tmp_path_factory):
     server.kill()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_training(idle_server, transport):
     result = run_script(idle_server, "training", transport)
