@@ -22,17 +22,21 @@ from typing import Final
 import numpy as np
 
 from tensordeck.store.checksum import Damaged, checked, sealed
-from tensordeck.store.contract import Floats, Ints, ScalarColumns
+from tensordeck.store.contract import ScalarColumns
+from tensordeck.store.journal_numpy import SHORT, WHOLE, Row
+
+try:
+    from tensordeck.store.journal_columns import gather, shorten
+except ImportError:  # there was no compiler when Tensordeck was installed
+    from tensordeck.store.journal_numpy import gather, shorten
 
 __all__ = ["Batch", "decode_rows", "encode_columns", "encode_row", "in_step_order"]
 
 _HEADER: Final = struct.Struct("<4sIQBBB5xqq")
 _UNSEALED: Final = b"TDJ1"
 _SEALED: Final = b"TDJ2"
-WHOLE, SHORT = range(2)
 _SHORTEN_FROM: Final = 64
 """From so many points on it pays to look for a shorter form."""
-_MILLISECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,72 +65,54 @@ def encode_row(chunks: Sequence[tuple[int, ScalarColumns]]) -> bytes:
         chunks: (series_pk, points) in the order they came, none empty; a series may come twice.
     """
     columns = [points for _, points in chunks]
+    joined = (
+        columns[0]
+        if len(columns) == 1
+        else ScalarColumns(
+            np.concatenate([points.steps for points in columns] or [_NOTHING]),
+            np.concatenate([points.wall_ns for points in columns] or [_NOTHING]),
+            np.concatenate([points.values for points in columns] or [_NOTHING.view(np.float64)]),
+        )
+    )
     return encode_columns(
-        [pk for pk, _ in chunks],
-        [points.steps.size for points in columns],
-        b"".join([points.steps.data for points in columns]),
-        b"".join([points.wall_ns.data for points in columns]),
-        b"".join([points.values.data for points in columns]),
+        [pk for pk, _ in chunks], [points.steps.size for points in columns], joined
     )
 
 
+_NOTHING: Final = np.empty(0, np.int64)
+
+
 def encode_columns(
-    series_pks: Sequence[int], counts: Sequence[int], steps: bytes, wall_ns: bytes, values: bytes
+    series_pks: Sequence[int], counts: Sequence[int], points: ScalarColumns
 ) -> bytes:
     """As `encode_row`, of points that stand behind one another already.
 
     Args:
         series_pks: The series.
         counts: The number of points of each, at least one.
-        steps: int64, series after series.
-        wall_ns: int64, the same.
-        values: float64, the same.
+        points: int64, int64 and float64, series after series.
 
     Raises:
         TypeError: If the columns are not of one length.
     """
+    steps, wall_ns, values = points.steps, points.wall_ns, points.values
     total = sum(counts)
-    if not len(steps) == len(wall_ns) == len(values) == 8 * total:
+    if not steps.nbytes == wall_ns.nbytes == values.nbytes == 8 * total:
         raise TypeError("Columns must have 64-bit words and one length.")
-    forms, bases, content = _shorten(steps, wall_ns, values, total)
+    if total < _SHORTEN_FROM:
+        forms, bases = (WHOLE, WHOLE, WHOLE), (0, 0)
+        content = b"".join((steps.tobytes(), wall_ns.tobytes(), values.tobytes()))
+    else:
+        forms, bases, content = shorten(steps, wall_ns, values)
     return sealed(
         b"".join(
             (
                 _HEADER.pack(_SEALED, len(counts), total, *forms, *bases),
                 struct.pack(f"<{2 * len(counts)}q", *series_pks, *counts),
-                *content,
+                content,
             )
         )
     )
-
-
-_Forms = tuple[int, int, int]
-
-
-def _shorten(
-    steps: bytes, wall_ns: bytes, values: bytes, total: int
-) -> tuple[_Forms, tuple[int, int], tuple[bytes, bytes, bytes]]:
-    """Returns the columns' forms, the smallest step and wall time, and the columns' bytes."""
-    if total < _SHORTEN_FROM:
-        return (WHOLE, WHOLE, WHOLE), (0, 0), (steps, wall_ns, values)
-    step_form, first_step, steps = _offsets(np.frombuffer(steps, np.int64), 1)
-    wall_form, first_wall, wall_ns = _offsets(np.frombuffer(wall_ns, np.int64), _MILLISECOND)
-    doubles = np.frombuffer(values, np.float64)
-    with np.errstate(all="ignore"):
-        singles = doubles.astype(np.float32)
-        exact = (singles.astype(np.float64).view(np.int64) == doubles.view(np.int64)).all()
-    value_form, values = (SHORT, singles.tobytes()) if exact else (WHOLE, values)
-    return (step_form, wall_form, value_form), (first_step, first_wall), (steps, wall_ns, values)
-
-
-def _offsets(words: Ints, unit: int) -> tuple[int, int, bytes]:
-    """Returns a column's form, its smallest word, and its bytes."""
-    smallest = int(words.min())
-    if int(words.max()) - smallest < unit * 2**32:
-        offsets = words - smallest
-        if unit == 1 or not (offsets % unit).any():
-            return SHORT, smallest, (offsets // unit).astype(np.uint32).tobytes()
-    return WHOLE, smallest, words.tobytes()
 
 
 def decode_rows(
@@ -144,88 +130,30 @@ def decode_rows(
     Raises:
         Damaged: If a payload is no journal row.
     """
-    wanted = None if only is None else np.fromiter(only, np.int64, len(only))
-    parts = [part for seq, payload in rows if (part := _unpack(seq, payload, wanted))]
-    if not parts:
-        return {}
-    series, counts, sequence, steps, wall_ns, values = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
-    keys, chunk_keys = np.unique(series, return_inverse=True)
-    if len(keys) < 2**16:
-        chunk_keys = chunk_keys.astype(np.uint16)  # numpy sorts these by radix, in O(n)
-    if len(keys) > 1:
-        order = np.argsort(np.repeat(chunk_keys, counts), kind="stable")
-        steps, wall_ns, values = steps[order], wall_ns[order], values[order]
-    sizes = np.bincount(chunk_keys, weights=counts, minlength=len(keys)).astype(np.intp)
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    finite = np.where(np.isfinite(values), values, np.nan)
-    versions = np.zeros(len(keys), np.int64)
-    versions[chunk_keys] = sequence  # rows come in order: the last one stays
-    found = zip(
-        keys.tolist(),
-        starts[:-1].tolist(),
-        starts[1:].tolist(),
-        np.fmin.reduceat(finite, starts[:-1]).tolist(),
-        np.fmax.reduceat(finite, starts[:-1]).tolist(),
-        np.maximum.reduceat(wall_ns, starts[:-1]).tolist(),
-        versions.tolist(),
-        strict=True,
-    )
-    return {
-        pk: Batch(
-            in_step_order(ScalarColumns(steps[a:b], wall_ns[a:b], values[a:b])),
-            minimum,
-            maximum,
-            max_wall_ns,
-            version,
-        )
-        for pk, a, b, minimum, maximum, max_wall_ns, version in found
-    }
+    opened = [_opened(seq, payload) for seq, payload in rows]
+    try:
+        series, steps, wall_ns, values = gather(opened, None if only is None else set(only))
+    except ValueError as error:
+        seq = error.args[0]
+        raise Damaged(f"journal row {seq} is damaged: its counts do not fit", seq) from error
+    result: dict[int, Batch] = {}
+    for pk, a, b, minimum, maximum, max_wall_ns, version, growing in series:
+        points = ScalarColumns(steps[a:b], wall_ns[a:b], values[a:b])
+        if not growing:
+            points = in_step_order(points)
+        result[pk] = Batch(points, minimum, maximum, max_wall_ns, version)
+    return result
 
 
-def in_step_order(points: ScalarColumns) -> ScalarColumns:
-    """Sorts points by step; of a repeated step the last one stays."""
-    steps = points.steps
-    if (steps[1:] > steps[:-1]).all():
-        return points
-    order = np.argsort(steps, kind="stable")
-    steps = steps[order]
-    last = np.append(steps[1:] != steps[:-1], True)
-    order = order[last]
-    return ScalarColumns(steps[last], points.wall_ns[order], points.values[order])
-
-
-_Part = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
-
-
-def _unpack(seq: int, payload: bytes, wanted: Ints | None) -> _Part | None:
-    """Returns a row's columns: series, count and seq a chunk; step, time and value a point."""
+def _opened(seq: int, payload: bytes) -> Row:
+    """Looks at a row's checksum, head and length."""
     payload = _content(seq, payload)
-    _, n_chunks, total, *forms, first_step, first_wall = _HEADER.unpack_from(payload)
-    at = _HEADER.size + 16 * n_chunks
-    widths = [4 if form == SHORT else 8 for form in forms]
-    if len(payload) != at + total * sum(widths):
+    _, chunks, points, steps, walls, values, first_step, first_wall = _HEADER.unpack_from(payload)
+    at = _HEADER.size + 16 * chunks
+    widths = sum(4 if form == SHORT else 8 for form in (steps, walls, values))
+    if len(payload) != at + points * widths:
         raise Damaged(f"journal row {seq} is damaged: its length does not fit", seq)
-    head: Ints = np.frombuffer(payload, np.int64, 2 * n_chunks, _HEADER.size)
-    series, counts = head[:n_chunks], head[n_chunks:]
-    chosen = None if wanted is None else np.isin(series, wanted)
-    if not n_chunks or (chosen is not None and not chosen.any()):
-        return None
-    steps = _column(payload, at, total, forms[0])
-    wall_ns = _column(payload, at + total * widths[0], total, forms[1])
-    if forms[0] == SHORT:
-        steps = steps + first_step
-    if forms[1] == SHORT:
-        wall_ns = wall_ns * _MILLISECOND + first_wall
-    kind = np.float32 if forms[2] == SHORT else np.float64
-    values = np.frombuffer(payload, kind, total, len(payload) - total * widths[2])
-    if chosen is not None and not chosen.all():
-        points = np.repeat(chosen, counts)
-        steps, wall_ns, values = steps[points], wall_ns[points], values[points]
-        series, counts = series[chosen], counts[chosen]
-    sequence = np.full(len(series), seq, np.int64)
-    return series, counts, sequence, steps, wall_ns, values.astype(np.float64, copy=False)
+    return Row(seq, payload, chunks, points, (steps, walls, values), first_step, first_wall, at)
 
 
 def _content(seq: int, payload: bytes) -> bytes:
@@ -242,7 +170,13 @@ def _content(seq: int, payload: bytes) -> bytes:
     return payload
 
 
-def _column(payload: bytes, at: int, total: int, form: int) -> Ints:
-    if form == SHORT:
-        return np.frombuffer(payload, np.uint32, total, at).astype(np.int64)
-    return np.frombuffer(payload, np.int64, total, at)
+def in_step_order(points: ScalarColumns) -> ScalarColumns:
+    """Sorts points by step; of a repeated step the last one stays."""
+    steps = points.steps
+    if (steps[1:] > steps[:-1]).all():
+        return points
+    order = np.argsort(steps, kind="stable")
+    steps = steps[order]
+    last = np.append(steps[1:] != steps[:-1], True)
+    order = order[last]
+    return ScalarColumns(steps[last], points.wall_ns[order], points.values[order])

@@ -106,7 +106,10 @@ class SqlPoints(Points):
         self, requests: Sequence[Sequence[RunScalars]]
     ) -> "Future[list[errors.TensordeckError | None]]":
         """See `Points.submit_scalars`."""
-        rows = [[(run.run_pk, _encode(run)) for run in request] for request in requests]
+        rows = [
+            [(run.run_pk, encode_columns(run.series_pks, run.counts, run.columns)) for run in one]
+            for one in requests
+        ]
         size = sum(len(payload) for request in rows for _, payload in request)
         self._folder.wait_for_room()
         self._folder.written(size)
@@ -230,17 +233,6 @@ def _append(
         version = queries.insert_journal(connection, run_pk, payload)
         if run_pk in payloads:
             payload_rows.write(connection, payloads[run_pk], version)
-
-
-def _encode(run: RunScalars) -> bytes:
-    columns = run.columns
-    return encode_columns(
-        run.series_pks,
-        run.counts,
-        columns.steps.tobytes(),
-        columns.wall_ns.tobytes(),
-        columns.values.tobytes(),
-    )
 
 
 def _append_all(
