@@ -37,6 +37,8 @@ GROUP_LIMIT: Final = 128
 """At most this many pieces of work share a commit, so that the first does not wait long."""
 BUSY_MS: Final = 30_000
 """How long a statement waits for another process's lock."""
+INCREMENTAL: Final = 2
+"""The number of that `auto_vacuum`: https://www.sqlite.org/pragma.html#pragma_auto_vacuum."""
 RETRY_SECONDS: Final = 0.5
 """When to try again to give space back that a reader or a full disk holds up."""
 VACUUM_PAGES: Final = 1024
@@ -290,9 +292,12 @@ def _begin(connection: Connection) -> None:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    # Lets a deletion give space back; before the first table only, for saying it again is a write,
+    # for which a reader that the writer itself opens would wait in vain.
+    if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
+        cursor.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
     for pragma in (
-        f"busy_timeout = {BUSY_MS}",
-        "auto_vacuum = INCREMENTAL",  # before the first table: lets a deletion give space back
         "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL may lose the last commits when the power goes
         "foreign_keys = ON",
