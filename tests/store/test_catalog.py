@@ -551,3 +551,14 @@ def test_attempts_to_inject_are_only_text(catalog: Catalog, data: st.DataObject)
     assert catalog.get(Tensorboard, name).labels == {tail: tail}
     assert catalog.find(Tensorboard, name + tail) is None
     assert [r.name for r in catalog.list(Tensorboard, "", name_prefix=name).items] == [name]
+
+
+def test_a_number_that_becomes_a_flag_is_a_change(catalog):
+    """Python holds 1.0 and true for equal; a caller who logged the one does not get the other."""
+    catalog.create(MetadataStore(name=STORE))
+    name = f"{STORE}/contexts/c"
+    catalog.create(Context(name=name, metadata={"_params": {"on": 1.0}}))
+    catalog.update(
+        Context, name, lambda now: dataclasses.replace(now, metadata={"_params": {"on": True}})
+    )
+    assert catalog.get(Context, name).metadata["_params"]["on"] is True

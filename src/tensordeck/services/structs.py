@@ -12,7 +12,8 @@ _SPELLINGS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 def to_json(struct: Any) -> Json:
     """A Struct as a dictionary; its numbers are floats."""
-    return {key: _plain(value) for key, value in struct.fields.items()}
+    fields = struct.fields  # its `items()` is Python's general one, which looks each key up twice
+    return {key: _plain(fields[key]) for key in fields}
 
 
 def to_struct(value: Json) -> Any:
@@ -31,8 +32,13 @@ def lacks_json(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, dict):
-        return any(lacks_json(item) for item in value.values())
-    return isinstance(value, list) and any(lacks_json(item) for item in value)
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    # Nearly all is numbers, which need no call of this function each.
+    return any(
+        not math.isfinite(item) if type(item) is float else lacks_json(item) for item in value
+    )
 
 
 def spelled(value: Json) -> Json:
@@ -85,6 +91,8 @@ def _respelled(value: Any, before: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     which = value.WhichOneof("kind")
+    if which == "number_value":
+        return value.number_value
     if which == "struct_value":
         return to_json(value.struct_value)
     if which == "list_value":

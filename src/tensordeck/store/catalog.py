@@ -1,6 +1,7 @@
 """The catalog in a relational database."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -14,7 +15,7 @@ from tensordeck.names import shown
 from tensordeck.store.batches import batches
 from tensordeck.store.board_views import count_view, monthly_views
 from tensordeck.store.catalog_lists import list_page
-from tensordeck.store.contract import Catalog, Links, MonthlyViews, Page
+from tensordeck.store.contract import Catalog, Links, MonthlyViews, Page, Tell
 from tensordeck.store.creation import (
     UNIQUE_TITLES,
     add_resources,
@@ -83,7 +84,7 @@ class SqlCatalog(Catalog):
     def find(self, kind: type[R], name: str) -> R | None:
         """See `Catalog.find`."""
         with self._read() as connection:
-            return _find(connection, rows_of(kind), name)
+            return rows_of(kind).find(connection, name)
 
     def get(self, kind: type[R], name: str) -> R:
         """See `Catalog.get`."""
@@ -104,6 +105,23 @@ class SqlCatalog(Catalog):
         """See `Catalog.update`."""
         rows = rows_of(kind)
         return self._write(lambda connection: _update(connection, rows, name, change))
+
+    def submit_update(
+        self, kind: type[R], name: str, change: Callable[[R], R], tell: Tell[R]
+    ) -> None:
+        """See `Catalog.submit_update`."""
+        rows = rows_of(kind)
+
+        def told(done: "Future[R]") -> None:
+            try:
+                with _valid_values():
+                    outcome: R | BaseException = done.result()
+            except BaseException as error:  # noqa: BLE001 -- told, whatever it is
+                outcome = error
+            tell(outcome)
+
+        work = self._database.submit(lambda connection: _update(connection, rows, name, change))
+        work.add_done_callback(told)
 
     def past_context(self, name: str, revision: int) -> Context | None:
         """See `Catalog.past_context`."""
@@ -282,13 +300,8 @@ def _valid_values() -> Iterator[None]:
         raise errors.InvalidArgument("A number of this request does not fit 64 bits.") from error
 
 
-def _find(connection: Connection, rows: Rows[R], name: str) -> R | None:
-    found = rows.records(connection.execute(rows.by_name, {"name": name}).all())
-    return found[0] if found else None
-
-
 def _get(connection: Connection, rows: Rows[R], name: str) -> R:
-    found = _find(connection, rows, name)
+    found = rows.find(connection, name)
     if found is None:
         raise _not_found(rows.kind, name)
     return found
@@ -312,11 +325,9 @@ def _update(connection: Connection, rows: Rows[R], name: str, change: Callable[[
         parent_pk = select(rows.table.c.parent_pk).where(rows.table.c.pk == old.pk)
         key = connection.execute(parent_pk).scalar_one()
         require_free_titles(connection, rows, [(key, new.display_name)])
-    before = rows.values(old)
-    values: dict[str, Any] = {k: v for k, v in rows.values(new).items() if v != before[k]}
     if isinstance(old, Context):
         keep_past(connection, old, now)
-    connection.execute(rows.change(tuple(values)), {**values, "changed_pk": old.pk})
+    rows.change(connection, old, new)
     if isinstance(new, Tensorboard) and new.is_default:
         clear_other_defaults(connection, name)
     result: R = new

@@ -14,6 +14,10 @@ __all__ = ["dumps", "loads"]
 KEY: Final = "$number"
 ESCAPE: Final = "$object"
 
+_SEPARATORS: Final = (",", ":")
+_plain: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=_SEPARATORS).encode
+_any: Final = json.JSONEncoder(ensure_ascii=False, separators=_SEPARATORS).encode
+
 
 def dumps(value: Any) -> str:
     """Writes a document as JSON text; characters beyond ASCII stay as they are.
@@ -22,11 +26,11 @@ def dumps(value: Any) -> str:
         TypeError: If it holds what JSON has no form for.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _plain(value)
     except ValueError:
         text = ""
     if not text or KEY in text or ESCAPE in text:
-        text = json.dumps(_marked(value), ensure_ascii=False, separators=(",", ":"))
+        text = _any(_marked(value))
     return text
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from tensordeck.store.driver_statement import DriverStatement
 from tensordeck.store.resources import Context
 from tensordeck.store.rows import rows_of
 from tensordeck.store.schema import contexts, past_contexts
@@ -21,17 +22,19 @@ _EVERY: Final = 16
 """Old states of a context are removed with every so many of its changes."""
 _STATE: Final = ("display_name", "description", "labels", "metadata")
 
-_KEEP: Final = insert(past_contexts).from_select(
-    ["context_pk", "revision", "replaced_at", *_STATE],
-    select(
-        contexts.c.pk,
-        contexts.c.revision,
-        bindparam("now", type_=past_contexts.c.replaced_at.type),
-        *(contexts.c[name] for name in _STATE),
-    ).where(contexts.c.pk == bindparam("pk")),
+_KEEP: Final = DriverStatement(
+    insert(past_contexts).from_select(
+        ["context_pk", "revision", "replaced_at", *_STATE],
+        select(
+            contexts.c.pk,
+            contexts.c.revision,
+            bindparam("now", type_=past_contexts.c.replaced_at.type),
+            *(contexts.c[name] for name in _STATE),
+        ).where(contexts.c.pk == bindparam("pk")),
+    )
 )
 _FORGET: Final = delete(past_contexts).where(past_contexts.c.replaced_at < bindparam("before"))
-_FORGET_OF: Final = _FORGET.where(past_contexts.c.context_pk == bindparam("pk"))
+_FORGET_OF: Final = DriverStatement(_FORGET.where(past_contexts.c.context_pk == bindparam("pk")))
 _PAST: Final = (
     select(*(past_contexts.c[name] for name in _STATE))
     .join(contexts, contexts.c.pk == past_contexts.c.context_pk)
@@ -47,9 +50,9 @@ def keep_past(connection: Connection, context: Context, now: int) -> None:
         context: The context.
         now: Microseconds since the epoch.
     """
-    connection.execute(_KEEP, {"pk": context.pk, "now": now})
+    _KEEP.run(connection, {"pk": context.pk, "now": now})
     if context.revision % _EVERY == 0:
-        connection.execute(_FORGET_OF, {"pk": context.pk, "before": now - KEPT_MICROS})
+        _FORGET_OF.run(connection, {"pk": context.pk, "before": now - KEPT_MICROS})
 
 
 def past_of(connection: Connection, name: str, revision: int) -> Context | None:
@@ -57,9 +60,8 @@ def past_of(connection: Connection, name: str, revision: int) -> Context | None:
     row = connection.execute(_PAST, {"name": name, "revision": revision}).one_or_none()
     if row is None:
         return None
-    found = connection.execute(rows_of(Context).by_name, {"name": name}).all()
-    present = rows_of(Context).records(found)[0]
-    return replace(present, revision=revision, **row._asdict())
+    present = rows_of(Context).find(connection, name)
+    return present and replace(present, revision=revision, **row._asdict())
 
 
 def forget_past(connection: Connection, now: int) -> int:

@@ -1,24 +1,29 @@
 """Records to rows and back: which columns each kind of `store.resources` has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import (
+    JSON,
+    Boolean,
     ColumnElement,
+    Connection,
     Row,
     Select,
     Table,
-    Update,
     bindparam,
     func,
+    literal_column,
     select,
     update,
 )
 
 from tensordeck import errors
 from tensordeck.names import shown
-from tensordeck.store import schema
+from tensordeck.store import documents, schema
+from tensordeck.store.driver_statement import DriverStatement
 from tensordeck.store.resources import (
     Artifact,
     Bucket,
@@ -91,9 +96,13 @@ class Rows(Generic[R]):
         self.stored = [name for name in names if name not in READ_ONLY and name != "pk"]
         self._selected = names
         self.select: Select[Any] = select(*(self._column(name).label(name) for name in names))
-        self.by_name = self.select.where(self.table.c.name == bindparam("name"))
+        by_name = self.select.where(self.table.c.name == bindparam("name"))
+        self._by_name = DriverStatement(by_name)
         self.by_names = self.select.where(self.table.c.name.in_(bindparam("names", expanding=True)))
-        self._changes: dict[tuple[str, ...], Update] = {}
+        self._changes: dict[tuple[str, ...], DriverStatement] = {}
+        self._get_stored = attrgetter(*self.stored)
+        self._documents = self._of_type(JSON)
+        self._flags = self._of_type(Boolean)
         self._texts = [name for name in self.stored if self.table.c[name].type is schema.String]
         self._lists = [name for name in self.stored if name == "parts"]
         self._has_job_state = kind in (CustomJob, TrainingPipeline)
@@ -108,19 +117,46 @@ class Rows(Generic[R]):
         column: ColumnElement[Any] = self.table.c[name]
         return column
 
-    def change(self, columns: tuple[str, ...]) -> Update:
-        """Sets some columns of the row whose key is the parameter `changed_pk`.
+    def _of_type(self, sort: type[Any]) -> list[str]:
+        return [name for name in self.stored if isinstance(self.table.c[name].type, sort)]
 
-        Kept, for putting a statement together costs as much as running it.
+    def find(self, connection: Connection, name: str) -> R | None:
+        """Finds a record by its name."""
+        found = self._by_name.run(connection, {"name": name}).fetchone()
+        if found is None:
+            return None
+        values = dict(zip(self._selected, found, strict=True))
+        for key in self._documents:
+            if isinstance(text := values[key], str | bytes):  # some drivers have read it already
+                values[key] = documents.loads(text)
+        for key in self._flags:
+            values[key] = bool(values[key])
+        return self._record(values)
+
+    def change(self, connection: Connection, old: R, new: R) -> None:
+        """Writes what differs between two states of a record.
+
+        Raises:
+            errors.InvalidArgument: As `values`.
         """
+        changed = {
+            name: value
+            for name, value, before in zip(
+                self.stored, self._get_stored(new), self._get_stored(old), strict=True
+            )
+            # Documents that are equal may differ: 1.0 and true are equal to Python.
+            if value is not before and (value != before or name in self._documents)
+        }
+        self._check_texts(new, changed)
+        columns = tuple(changed)
         statement = self._changes.get(columns)
         if statement is None:
-            statement = self._changes[columns] = (
+            statement = self._changes[columns] = DriverStatement(
                 update(self.table)
                 .where(self.table.c.pk == bindparam("changed_pk"))
                 .values({column: bindparam(column) for column in columns})
             )
-        return statement
+        statement.run(connection, {**changed, "changed_pk": old.pk})
 
     def values(self, record: R) -> dict[str, Any]:
         """A record's columns, without its key and its parent's.
@@ -128,13 +164,16 @@ class Rows(Generic[R]):
         Raises:
             errors.InvalidArgument: If a text holds a NUL, which not every database can keep.
         """
-        values = {name: getattr(record, name) for name in self.stored}
+        values = dict(zip(self.stored, self._get_stored(record), strict=True))
+        self._check_texts(record, values)
+        return values
+
+    def _check_texts(self, record: R, values: Mapping[str, Any]) -> None:
         for name in self._texts:
-            if "\0" in values[name]:
+            if "\0" in values.get(name, ""):
                 raise errors.InvalidArgument(
                     f"`{name}` of {shown(record.name)} holds a NUL character, which no text may."
                 )
-        return values
 
     def records(self, rows: Sequence[Row[Any]]) -> list[R]:
         """Makes records of what `select` found; further columns are left out."""
@@ -190,7 +229,9 @@ def _parent_contexts() -> ColumnElement[str]:
         .correlate(schema.contexts)
         .subquery()
     )
-    return select(func.aggregate_strings(of_context.c.name, "\n")).scalar_subquery()
+    # A part of the text, where SQLAlchemy would put a Python string in at each execution only.
+    newline: Any = literal_column("'\n'")
+    return select(func.aggregate_strings(of_context.c.name, newline)).scalar_subquery()
 
 
 def parent_of(kind: type[Resource], name: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tensordeck.store.contract.blobs import Blobs
-from tensordeck.store.contract.catalog import Catalog, Link, Links, MonthlyViews, Page
+from tensordeck.store.contract.catalog import Catalog, Link, Links, MonthlyViews, Page, Tell
 from tensordeck.store.contract.points import (
     NO_WALL_TIME,
     Floats,
@@ -78,5 +78,6 @@ __all__ = [
     "SeriesPoints",
     "SeriesSummary",
     "Store",
+    "Tell",
     "ValueType",
 ]

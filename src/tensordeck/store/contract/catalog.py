@@ -15,9 +15,12 @@ from tensordeck.store.resources import (
 if TYPE_CHECKING:
     from tensordeck.filters import Filter
 
-__all__ = ["Catalog", "Link", "Links", "MonthlyViews", "Page"]
+__all__ = ["Catalog", "Link", "Links", "MonthlyViews", "Page", "Tell"]
 
 R = TypeVar("R", bound=Resource)
+
+Tell = Callable[[R | BaseException], None]
+"""Takes a result or what is wrong, in some thread; neither waits nor raises."""
 
 MonthlyViews = dict[str, list[tuple[str, int]]]
 """(username, number of views) pairs by month `YYYYMM`."""
@@ -114,6 +117,12 @@ class Catalog(ABC):
             NotFound: If it does not exist.
             AlreadyExists: If a new display name is taken.
         """
+
+    @abstractmethod
+    def submit_update(
+        self, kind: type[R], name: str, change: Callable[[R], R], tell: Tell[R]
+    ) -> None:
+        """As `update`, without waiting: `tell` gets what that returns or raises."""
 
     @abstractmethod
     def past_context(self, name: str, revision: int) -> Context | None:
