@@ -19,6 +19,7 @@ log: Final = logging.getLogger("tensordeck.front")
 
 Transport = Literal["grpc", "rest"]
 Tell = Callable[[bytes | BaseException | None], None]
+Begin = Callable[[bytes, Caller, Tell], None]
 
 
 class Dispatcher:
@@ -73,28 +74,40 @@ class Dispatcher:
         """As `authenticate` for a credential seen a moment ago, without waiting for anything."""
         return self._access.remembered(authorization)
 
-    def beginner(
-        self, method: Method, version: Version, transport: Transport
-    ) -> Callable[[bytes, Caller, Tell], None]:
-        """How calls of a raw method begin that are answered later.
+    def beginner(self, method: Method, version: Version, transport: Transport) -> Begin | None:
+        """How calls of a method begin that are answered later.
 
         Returns:
-            A function of the request's bytes, the caller, and a function that is told the reply's
-            bytes, or the error, or None if the call must go through `call`. It is told in some
-            thread, and perhaps before the first one returns; neither waits or raises.
+            None if the service can't; else a function of the request's bytes, the caller, and a
+            function that is told the reply's bytes, or the error, or None if the call must go
+            through `call`. It is told in some thread, and perhaps before the first one returns;
+            neither waits or raises.
         """
-        begin = getattr(self._services[method.service], f"begin_{method.attribute}")
+        begin = getattr(self._services[method.service], f"begin_{method.attribute}", None)
+        if begin is None:
+            return None
         check, permission = self._access.check, method.permission
         step_name = _step_name(method)
 
-        def submit(request: bytes, caller: Caller, tell: Tell) -> None:
+        def submit_bytes(request: bytes, caller: Caller, tell: Tell) -> None:
             def authorize(resource: str) -> None:
                 check(caller, permission, resource)
 
             tell = told_with_commit(step_name, tell)
             begin(request, Call(caller, version, transport, authorize), tell)
 
-        return submit
+        def submit(request: bytes, caller: Caller, tell: Tell) -> None:
+            tell = told_with_commit(step_name, tell)
+            try:
+                message = protos.parse(method.request, request)
+                for resource in _resources(message, method.resource):
+                    check(caller, permission, resource)
+                call = Call(caller, version, transport)
+                begin(message, call, lambda reply: tell(_encoded(reply)))
+            except Exception as error:  # noqa: BLE001 -- told, whatever it is
+                tell(error)
+
+        return submit_bytes if method.raw else submit
 
     def call(
         self,
@@ -148,6 +161,13 @@ class Dispatcher:
             reply = reply.message()
         result: protos.Message | Iterator[protos.Message] = reply
         return result
+
+
+def _encoded(reply: protos.Message | BaseException | None) -> bytes | BaseException | None:
+    if reply is None or isinstance(reply, BaseException):
+        return reply
+    data: bytes = reply.SerializeToString()
+    return data
 
 
 def _step_name(method: Method) -> str:

@@ -1,9 +1,9 @@
 """The gRPC transport: the method table behind grpcio's server on the event loop.
 
 Requests stay wire bytes until the dispatcher, so that the hot path may decode them its own way.
-Methods run in a pool of threads, but for writes of scalars, which nearly all calls are: those wait
-for their commit as coroutines. A thread each, asleep and woken for every commit, would cost more
-than the writing.
+Methods run in a pool of threads, but for writes of scalars, which nearly all calls are, and of
+parameters: those wait for their commit as coroutines. A thread each, asleep and woken for every
+commit, would cost more than the writing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 import grpc
 
 from tensordeck import errors
-from tensordeck.front.dispatch import Dispatcher, internal
+from tensordeck.front.dispatch import Begin, Dispatcher, internal
 from tensordeck.front.method import VERSIONS, Method, Version
 from tensordeck.front.methods import METHODS
 from tensordeck.front.observed_calls import CallWatch, ObservedRpc
@@ -96,12 +96,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
                         handler = grpc.unary_stream_rpc_method_handler(
                             traced_stream(path, observed.stream(served.stream))
                         )
-                    elif method.raw:
-                        write = _Write(served, answers)
-                        answer = traced_unary(path, observed.unary(write.unary))
-                        handler = grpc.unary_unary_rpc_method_handler(answer)
                     else:
-                        answer = traced_unary(path, observed.unary(served.unary))
+                        begin = dispatcher.beginner(method, version, "grpc")
+                        unary = _Begun(served, begin, answers).unary if begin else served.unary
+                        answer = traced_unary(path, observed.unary(unary))
                         handler = grpc.unary_unary_rpc_method_handler(answer)
                     self._handlers[path] = handler
 
@@ -162,14 +160,14 @@ class _Served:
             raise internal(error, self.method.name) from error
 
 
-class _Write:
-    """A method that writes points: its calls wait without a thread where they can."""
+class _Begun:
+    """A method whose calls wait without a thread where they can."""
 
-    def __init__(self, served: _Served, answers: "_Answers") -> None:
+    def __init__(self, served: _Served, begin: Begin, answers: "_Answers") -> None:
         self._served = served
+        self._begin = begin
         self._answers = answers
         self._remembered = served.dispatcher.remembered
-        self._begin = served.dispatcher.beginner(served.method, served.version, "grpc")
 
     async def unary(self, request: bytes, context: Any) -> bytes:
         caller = self._remembered(_authorization(context))

@@ -5,7 +5,8 @@ from typing import Any
 from tensordeck import names, protos
 from tensordeck.errors import NotFound
 from tensordeck.services.call import Call
-from tensordeck.services.metadata_nodes import ARTIFACTS, MetadataNodes
+from tensordeck.services.metadata_nodes import MetadataNodes
+from tensordeck.services.node_kinds import ARTIFACTS
 from tensordeck.services.paired_contexts import RUN_SUFFIX
 
 

@@ -1,21 +1,25 @@
 """Metadata contexts: experiments and their runs, their members and their children."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
 from tensordeck import names, protos
-from tensordeck.errors import AlreadyExists, InvalidArgument
+from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound
 from tensordeck.names import ResourceName
 from tensordeck.services import structs
 from tensordeck.services.call import Call
 from tensordeck.services.concurrent_writes import Refusals, rebased
-from tensordeck.services.metadata_nodes import (
+from tensordeck.services.metadata_nodes import MetadataNodes
+from tensordeck.services.metadata_schemas import is_built_in
+from tensordeck.services.node_kinds import (
     ARTIFACTS,
     CONTEXTS,
     EXECUTIONS,
-    MetadataNodes,
+    NodeChange,
+    NodeKind,
+    Settle,
     metadata_etag,
     revision_of,
     stale,
@@ -33,6 +37,10 @@ _MAX_PARENTS: Final = 10
 _TWIN_MICROS: Final = 60 * 1_000_000
 _NEW_EXPERIMENT: Final = {"experiment_deleted": False}
 """The metadata of `aiplatform.Experiment.get_or_create`, by which its experiments are told."""
+
+
+class _MoreToDoError(Exception):
+    """A change that takes further calls of the catalog, which only a waiting thread can make."""
 
 
 class Contexts(MetadataNodes):
@@ -73,19 +81,59 @@ class Contexts(MetadataNodes):
         A stale etag is an error over gRPC, where the client reads again and retries, unless many
         write at once; over REST the changes are joined (see `concurrent_writes`).
         """
-        over_rest = call.transport == "rest"
+        settle = self._settle(over_rest=call.transport == "rest")
+        return self._update(CONTEXTS, request.context, request, settle, self._follow)
 
-        def settle(record: Context, given: Any) -> Any:
+    def begin_update_context(
+        self, request: Any, call: Call, tell: Callable[[Any | BaseException | None], None]
+    ) -> None:
+        """Begins what a training loop does at each step, for a caller who waits in no thread.
+
+        Args:
+            request: The request.
+            call: The call.
+            tell: Told the reply, what is wrong, or None if the request must go through
+                `update_context`; nothing was changed then.
+        """
+        given = request.context
+        name = names.parse(given.name, CONTEXTS.pattern, "context.name")
+        if not is_built_in(given.schema_title, given.schema_version):
+            tell(None)  # the schema must be looked for
+            return
+        settle = self._settle(over_rest=call.transport == "rest")
+        change = NodeChange(CONTEXTS, given, request.update_mask, None, settle)
+
+        def changed(record: Context) -> Context:
+            wanted = change(record)
+            if wanted.display_name != record.display_name:
+                raise _MoreToDoError
+            return wanted
+
+        def told(outcome: Context | BaseException) -> None:
+            if isinstance(outcome, _MoreToDoError | NotFound):
+                tell(None)
+            elif isinstance(outcome, BaseException):
+                tell(outcome)
+            else:
+                try:
+                    tell(self._shown(CONTEXTS, outcome, change.message))
+                except Exception as error:  # noqa: BLE001 -- nobody else hears of it in this thread
+                    tell(error)
+
+        self._catalog.submit_update(Context, str(name), changed, told)
+
+    def _settle(self, *, over_rest: bool) -> Settle[Context]:
+        def settle(kind: NodeKind[Context], record: Context, given: Any) -> Any:
             fresh = not given.etag or given.etag == metadata_etag(record)
             base = record if fresh else self._seen_by_sender(record.name, given.etag)
             given = with_numbers(given, base or record)
             if fresh:
                 return given
             if not over_rest and (base is None or self._refusals.refuse(record.name)):
-                raise stale(CONTEXTS, record, given.etag)
+                raise stale(kind, record, given.etag)
             return rebased(given, base, record)
 
-        return self._update(CONTEXTS, request.context, request, settle, self._follow)
+        return settle
 
     def _seen_by_sender(self, name: str, etag: str) -> Context | None:
         """What the sender of an etag had before its eyes, whichever server showed it."""

@@ -7,7 +7,8 @@ from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument
 from tensordeck.services import rules
 from tensordeck.services.call import Call
-from tensordeck.services.metadata_nodes import ARTIFACTS, EXECUTIONS, MetadataNodes
+from tensordeck.services.metadata_nodes import MetadataNodes
+from tensordeck.services.node_kinds import ARTIFACTS, EXECUTIONS
 from tensordeck.store.resources import Execution
 
 INPUT: Final = 1

@@ -8,7 +8,8 @@ from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.filters import parse_filter
 from tensordeck.services.call import Call
 from tensordeck.services.executions import INPUT, OUTPUT
-from tensordeck.services.metadata_nodes import ARTIFACTS, CONTEXTS, EXECUTIONS, MetadataNodes
+from tensordeck.services.metadata_nodes import MetadataNodes
+from tensordeck.services.node_kinds import ARTIFACTS, CONTEXTS, EXECUTIONS
 from tensordeck.services.times import set_micros
 from tensordeck.store.contract import Link
 from tensordeck.store.resources import Artifact, Context, Execution, Json

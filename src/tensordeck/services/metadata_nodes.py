@@ -2,156 +2,33 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 from tensordeck import names, protos
-from tensordeck.errors import Aborted, InvalidArgument, NotFound
+from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.filters import Filter, parse_filter
 from tensordeck.names import ResourceName
-from tensordeck.services import masks, paging, rules, structs
+from tensordeck.services import paging, structs
 from tensordeck.services.concurrent_writes import HandedOut
 from tensordeck.services.metadata_schemas import MetadataSchemas
+from tensordeck.services.node_kinds import (
+    NodeChange,
+    NodeKind,
+    Settle,
+    check_metadata,
+    metadata_etag,
+    settled,
+    stale,
+)
 from tensordeck.services.schema_documents import SchemaDocument
 from tensordeck.services.times import set_micros
 from tensordeck.store import Store
-from tensordeck.store.resources import Artifact, Context, Execution, MetadataNode
+from tensordeck.store.resources import Artifact, Context, Execution
 
 N = TypeVar("N", Context, Artifact, Execution)
 
-_COMMON: Final = frozenset({"display_name", "description", "labels", "metadata"})
-_SCHEMA: Final = frozenset({"schema_title", "schema_version"})
 _SAMPLE: Final = 100
-_ETAG_BASE: Final = 10**12
-
-
-@dataclass(frozen=True, slots=True)
-class NodeKind(Generic[N]):
-    """One of the three kinds.
-
-    Attributes:
-        record: What the catalog keeps.
-        singular: The message's name.
-        own: Fields of the kind alone that an update may change; the same in record and message.
-    """
-
-    record: type[N]
-    singular: str
-    own: frozenset[str] = frozenset()
-
-    @property
-    def collection(self) -> str:
-        """The collection in names, e.g. `contexts`."""
-        return self.record.kind
-
-    @property
-    def pattern(self) -> tuple[str, ...]:
-        """The form of a name."""
-        return (*names.METADATA_STORE, self.collection)
-
-    @property
-    def field(self) -> str:
-        """The request's field that holds one."""
-        return self.singular.lower()
-
-    def message(self, record: N) -> Any:
-        """A record as a message."""
-        message = protos.message(self.singular)(
-            name=record.name,
-            display_name=record.display_name,
-            description=record.description,
-            labels=record.labels,
-            etag=metadata_etag(record),
-            schema_title=record.schema_title,
-            schema_version=record.schema_version,
-            metadata=structs.to_struct(record.metadata),
-            **{field: getattr(record, field) for field in self.own},
-        )
-        if isinstance(record, Context):
-            message.parent_contexts.extend(record.parent_contexts)
-        set_micros(message.create_time, record.create_time)
-        set_micros(message.update_time, record.update_time)
-        return message
-
-    def changed(self, record: N, message: Any) -> N:
-        """The record with the message's fields."""
-        own: dict[str, Any] = {field: getattr(message, field) for field in self.own}
-        return replace(
-            record,
-            display_name=message.display_name,
-            description=message.description,
-            labels=dict(message.labels),
-            metadata=structs.to_json(message.metadata),
-            **own,
-        )
-
-    def check(self, message: Any, labels_before: dict[str, str]) -> None:
-        """Checks the fields that a caller may set.
-
-        Raises:
-            InvalidArgument: If one breaks a documented rule.
-        """
-        rules.check_labels(message.labels, f"{self.field}.labels", labels_before)
-        if (size := message.metadata.ByteSize()) > rules.METADATA_LIMIT:
-            raise InvalidArgument(
-                f"`{self.field}.metadata` must be at most {rules.METADATA_LIMIT} bytes; "
-                f"it has {size}."
-            )
-
-
-CONTEXTS: Final = NodeKind(Context, "Context")
-ARTIFACTS: Final = NodeKind(Artifact, "Artifact", frozenset({"uri", "state"}))
-EXECUTIONS: Final = NodeKind(Execution, "Execution", frozenset({"state"}))
-
-
-def metadata_etag(record: MetadataNode) -> str:
-    """The etag: a number of constant width, for the client compares two of them as strings."""
-    return str(_ETAG_BASE + record.revision)
-
-
-def revision_of(etag: str) -> int:
-    """The revision that an etag stands for; 0 if it is none of ours."""
-    return int(etag) - _ETAG_BASE if etag.isascii() and etag.isdigit() and len(etag) < 20 else 0
-
-
-def stale(kind: NodeKind[N], record: N, etag: str) -> Aborted:
-    """The error for a change by one who has not seen the present state.
-
-    The client reads the two numbers from the beginning of its text.
-    """
-    return Aborted(
-        f"Specified {kind.singular} `etag`: `{etag[:64]}` does not match "
-        f"server `etag`: `{metadata_etag(record)}`. {record.name} was not changed: "
-        "read it again, then retry."
-    )
-
-
-def with_numbers(given: Any, base: MetadataNode) -> Any:
-    """A node as it was sent, with those texts as numbers that we had made of numbers.
-
-    Args:
-        given: The node; it may be changed.
-        base: What its sender had read.
-    """
-    if given.HasField("metadata") and structs.lacks_json(base.metadata):
-        sent = structs.to_json(given.metadata)
-        numbers = structs.respelled(sent, base.metadata)
-        if numbers != sent:
-            given.metadata.CopyFrom(structs.to_struct(numbers))
-    return given
-
-
-def check_metadata(kind: NodeKind[N], record: N, schema: SchemaDocument | None) -> None:
-    """Checks a node's metadata against the schema that is registered for it.
-
-    Raises:
-        InvalidArgument: If it does not fit.
-    """
-    if schema is not None and (found := schema.errors_of(record.metadata)):
-        raise InvalidArgument(
-            f"`{kind.field}.metadata` does not fit the registered schema "
-            f"{record.schema_title} {record.schema_version}: {'; '.join(found)}."
-        )
 
 
 class MetadataNodes(MetadataSchemas):
@@ -220,7 +97,7 @@ class MetadataNodes(MetadataSchemas):
         kind: NodeKind[N],
         given: Any,
         request: Any,
-        settle: Callable[[N, Any], Any] | None = None,
+        settle: Settle[N] = settled,
         then: Callable[[N, N], None] | None = None,
     ) -> Any:
         """Changes a node.
@@ -229,36 +106,12 @@ class MetadataNodes(MetadataSchemas):
             kind: What it is.
             given: The node of the request.
             request: The request, for its mask and `allow_missing`.
-            settle: Makes of the record and `given` what is to be applied; without it that is
-                `given`, and an etag that is not the present one is an error.
+            settle: As `NodeChange` has it.
             then: Told what the node was and what it is now.
         """
         name = names.parse(given.name, kind.pattern, f"{kind.field}.name")
-        writable = masks.Writable(_COMMON | kind.own, _SCHEMA)
-
         schema = self._schema_of(kind, name, given)
-        whole = given.HasField("metadata") and not request.update_mask.paths
-        before: list[N] = []
-        merged: list[Any] = []
-
-        def change(record: N) -> N:
-            before[:] = [record]
-            if settle is not None:
-                wanted = settle(record, given)
-            elif given.etag and given.etag != metadata_etag(record):
-                raise stale(kind, record, given.etag)
-            else:
-                wanted = with_numbers(given, record)
-            # What is about to be replaced as a whole need not be made a message first.
-            message = kind.message(replace(record, metadata={}) if whole else record)
-            masks.merge(message, wanted, request.update_mask, writable)
-            merged[:] = [message]
-            kind.check(message, record.labels)
-            changed = kind.changed(record, message)
-            if changed.metadata != record.metadata:  # what is there may be older than its schema
-                check_metadata(kind, changed, schema)
-            return changed
-
+        change = NodeChange(kind, given, request.update_mask, schema, settle)
         try:
             updated = self._catalog.update(kind.record, str(name), change)
         except NotFound:
@@ -266,8 +119,8 @@ class MetadataNodes(MetadataSchemas):
                 raise
             return self._create(kind, str(name.parent), given, name.id)
         if then is not None:
-            then(before[0], updated)
-        return self._shown(kind, updated, merged[0])
+            then(change.before, updated)
+        return self._shown(kind, updated, change.message)
 
     def _schema_of(
         self, kind: NodeKind[N], name: ResourceName, given: Any

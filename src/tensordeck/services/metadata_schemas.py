@@ -111,6 +111,11 @@ class MetadataSchemas(MetadataCollection):
         return [schema for schema in found if read_schema(schema.schema).title == title]
 
 
+def is_built_in(title: str, version: str) -> bool:
+    """Whether it can be told without a look at the store that no registered schema is enforced."""
+    return bool(version) and title.startswith(_BUILT_IN)
+
+
 def _message(record: MetadataSchema) -> Any:
     message = protos.message("MetadataSchema")(
         name=record.name,

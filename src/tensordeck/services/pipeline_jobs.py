@@ -16,7 +16,7 @@ from tensordeck.names import ResourceName, shown
 from tensordeck.services import masks, paging, structs
 from tensordeck.services.call import Call
 from tensordeck.services.metadata_collection import DEFAULT, MetadataCollection
-from tensordeck.services.metadata_nodes import CONTEXTS
+from tensordeck.services.node_kinds import CONTEXTS
 from tensordeck.services.times import set_micros
 from tensordeck.store.resources import Context, Execution
 
