@@ -117,7 +117,11 @@ class ResourceName:
         return type(self)(self.collections[:end], self.ids[:end])
 
 
-@lru_cache(maxsize=65_536)
+_REMEMBERED: Final = 4096
+"""Names that `parse` remembers, about 2 MB: those of runs that are written just now."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def parse(text: str, pattern: tuple[str, ...], field: str = "name") -> ResourceName:
     """Parses a name and checks its collections.
 
@@ -133,7 +137,7 @@ def parse(text: str, pattern: tuple[str, ...], field: str = "name") -> ResourceN
     name = ResourceName.parse(text, field, form)
     if name.collections != pattern:
         raise InvalidArgument(f"`{field}` must have the form {form}; it is {shown(text)}.")
-    return name
+    return ResourceName(pattern, name.ids)  # remembered: all share the pattern
 
 
 def validate_id(value: str, rule: str, field: str) -> str:

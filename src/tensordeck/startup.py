@@ -5,17 +5,20 @@ import gc
 import os
 from collections.abc import Iterator
 
+from tensordeck.malloc_arenas import share_one_arena
+
 __all__ = ["lean_start", "settle"]
 
 
 @contextlib.contextmanager
 def lean_start() -> Iterator[None]:
-    """The life of a server's process, from before its imports.
+    """The life of a server's process, from before its imports and its threads.
 
     Hardly anything that is loaded at a start is ever garbage: searching it takes a tenth of the
     start, and later a part of every full collection. Call `settle` once all is loaded.
     """
     gc.disable()
+    share_one_arena()
     try:
         _import_numpy()
         yield

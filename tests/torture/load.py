@@ -225,6 +225,7 @@ class RunClient(Client):
 
     group_size = 1
     deletes = 0.2
+    deletes_whole_groups = False
 
     def work(self) -> None:
         group = [self._make_run() for _ in range(self.group_size)]
@@ -237,11 +238,8 @@ class RunClient(Client):
             for run in group:
                 run.acknowledged = run.attempted
         if self.chance.random() < self.deletes:
-            group[0].deletion = "asked"
-            self.acknowledged(
-                lambda api: api.grpc("DeleteTensorboardRun", name=group[0].name), ["NOT_FOUND"]
-            )
-            group[0].deletion = "acknowledged"
+            for run in group if self.deletes_whole_groups else group[:1]:
+                self._delete(run)
 
     def _make_run(self) -> RunRecord:
         with self.book.lock:
@@ -270,6 +268,13 @@ class RunClient(Client):
         run.created = True
         return run
 
+    def _delete(self, run: RunRecord) -> None:
+        run.deletion = "asked"
+        self.acknowledged(
+            lambda api: api.grpc("DeleteTensorboardRun", name=run.name), ["NOT_FOUND"]
+        )
+        run.deletion = "acknowledged"
+
     def _write(self, api: Api, group: list[RunRecord]) -> None:
         requests = [_points(run) for run in group]
         if self.group_size == 1:
@@ -290,7 +295,9 @@ class GroupClient(RunClient):
 
 
 class ObjectClient(Client):
-    """Uploads objects of up to 64 KiB, and reads each back at once."""
+    """Uploads objects of up to 64 KiB, and deletes some again."""
+
+    deletes = 0.0
 
     def work(self) -> None:
         number = self.chance.getrandbits(64)
@@ -302,7 +309,12 @@ class ObjectClient(Client):
                 content_of(name),
             )
         )
-        self.book.objects.add(name)
+        if self.chance.random() < self.deletes:
+            self.acknowledged(
+                lambda api: api.rest("DELETE", f"/storage/v1/b/{BUCKET}/o/{name}"), ["404"]
+            )
+        else:
+            self.book.objects.add(name)
 
 
 def _points(run: RunRecord) -> Any:

@@ -169,8 +169,8 @@ class Listings:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._lists: _Kept[_ExperimentList] = _Kept(KEPT_SERIES, lambda part: part.size)
-        self._logged: _Kept[dict[int, LoggedRun]] = _Kept(KEPT_LOGGED, len)
+        self._lists: _Kept[_ExperimentList] = _Kept(KEPT_SERIES, lambda part: 1 + part.size)
+        self._logged: _Kept[dict[int, LoggedRun]] = _Kept(KEPT_LOGGED, lambda runs: 1 + len(runs))
 
     def of(self, address: BoardAddress) -> Listing:
         """Lists a board as it is now.

@@ -19,6 +19,8 @@ PRIVATE: Final = "private, no-cache"
 """Data may be kept by the browser that asked, and is asked for again every time."""
 _SMALL: Final = 1400
 """Bytes that fit one packet: compressing less gains nothing."""
+_ENTRY_BYTES: Final = 1500
+"""What a kept answer takes besides its body and its question's texts."""
 
 
 def board_state(points: Points, listing: Listing) -> str:
@@ -99,7 +101,7 @@ class KeptAnswers:
     def __init__(self, capacity: int = 32 << 20) -> None:
         self._capacity = capacity
         self._size = 0
-        self._kept: OrderedDict[tuple[str, ...], Response] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], tuple[Response, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, question: tuple[str, ...], answer: Callable[[], Response]) -> Response:
@@ -107,15 +109,15 @@ class KeptAnswers:
         with self._lock:
             if found := self._kept.get(question):
                 self._kept.move_to_end(question)
-                return found
+                return found[0]
         made = answer()
-        size = len(made.body)
+        size = len(made.body) + sum(map(len, question)) + _ENTRY_BYTES
         if size <= self._capacity // 4:
             with self._lock:
                 if question not in self._kept:
-                    self._kept[question] = made
+                    self._kept[question] = made, size
                     self._size += size
                 while self._size > self._capacity:
-                    _, dropped = self._kept.popitem(last=False)
-                    self._size -= len(dropped.body)
+                    _, (_, freed) = self._kept.popitem(last=False)
+                    self._size -= freed
         return made

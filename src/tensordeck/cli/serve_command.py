@@ -129,14 +129,15 @@ def run(arguments: Sequence[str]) -> int:
         TensordeckError: If it can't start.
     """
     settings = Settings.load(vars(parser().parse_args(arguments)))
-    configure_logs(settings.log_format, settings.log_level, span_fields)
     ready = _greet if settings.log_format == "text" else _greet_in_log
     if settings.workers > 1:
         from tensordeck.workers import supervisor
 
+        configure_logs(settings.log_format, settings.log_level, span_fields)
         supervisor.run(settings, ready)
         return 0
     with lean_start():
+        configure_logs(settings.log_format, settings.log_level, span_fields)
         from tensordeck import server
 
         def settled(running: "Running") -> None:

@@ -18,7 +18,9 @@ from tensordeck.store.resources import Context, Json
 
 __all__ = ["HandedOut", "Refusals", "joined", "rebased"]
 
-_REMEMBERED_BYTES: Final = 4 * 2**20
+_REMEMBERED_BYTES: Final = 8 * 2**20
+_ENTRY_BYTES: Final = 1000
+"""What a context takes that has no metadata."""
 _REFUSALS: Final = 1
 """By each server: all together fewer than the client's five attempts, so that no one of its calls
 meets refusals only, unless more than four servers refuse the same client one after the other."""
@@ -50,8 +52,8 @@ class HandedOut:
             if key in self._records:
                 self._records.move_to_end(key)
                 return
-            self._records[key] = (record, size + len(record.name))
-            self._bytes += size + len(record.name)
+            self._records[key] = (record, size + _ENTRY_BYTES)
+            self._bytes += size + _ENTRY_BYTES
             while self._bytes > _REMEMBERED_BYTES:
                 _, (_, freed) = self._records.popitem(last=False)
                 self._bytes -= freed

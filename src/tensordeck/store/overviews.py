@@ -11,7 +11,7 @@ segments that are full, which appending leaves alone; a write among them drops i
 anew when the series has grown on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 
 from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.merging import Merge, Segment, join_points
-from tensordeck.store.points_queries import select
+from tensordeck.store.points_queries import only_of, select
 from tensordeck.store.segments import decode_segment, encode_segment
 
 __all__ = ["Change", "Overview", "change", "overviews", "put_overviews", "thinned"]
@@ -84,14 +84,13 @@ class Change:
 
 
 def overviews(
-    connection: Connection, series_pks: Iterable[int], run_pks: Iterable[int]
+    connection: Connection, series_pks: Iterable[int], run_pks: Collection[int]
 ) -> dict[int, Overview]:
     """Returns the overviews that exist, by series."""
-    runs = ",".join(str(int(run_pk)) for run_pk in set(run_pks)) or "0"
     rows = select(
         connection,
         "SELECT series_pk, run_pk, covered, next_step, stride, point_count, data FROM overviews "  # noqa: S608 -- keys of ours
-        f"WHERE series_pk IN (%s) AND run_pk IN ({runs})",
+        "WHERE series_pk IN (%s) " + only_of(connection, run_pks),
         series_pks,
     )
     return {

@@ -63,7 +63,8 @@ class SqliteDatabase(Database):
                 "check_same_thread": False,
                 "isolation_level": None,  # transactions are begun and ended by us alone
                 "timeout": 30,
-                "cached_statements": 512,
+                # Some 5 KB each, on every connection. About a hundred texts come again and again.
+                "cached_statements": 128,
             },
             json_serializer=documents.dumps,
             json_deserializer=documents.loads,
