@@ -38,6 +38,19 @@ def refusal(url: str, kind: type[TensordeckError]) -> str:
     return caught.value.message
 
 
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    blobs = open_blobs(Settings(object_store=f"file://{tmp_path}/not/there"))
+    key = new_key()
+    blobs.write(key, iter([b"content"]))
+    assert b"".join(blobs.read(key)) == b"content"
+    assert [path for path in (tmp_path / "not/there").rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file" in refusal(f"file://{tmp_path}/file/objects", InvalidArgument)
+
+
 def test_a_bucket_that_is_not_there(environ: pytest.MonkeyPatch) -> None:
     message = refusal("s3://no-such-bucket/prefix", FailedPrecondition)
     assert "there is no such bucket" in message

@@ -111,6 +111,8 @@ def open_object_store(url: str, environ: Mapping[str, str] = os.environ) -> "Obj
     """
     prefix = _PREFIXES.get(url.partition("://")[0])
     try:
+        if url.startswith("file://"):
+            return from_url(url, mkdir=True)  # as the data directory is made
         if prefix is None:
             return from_url(url)
         return from_url(url, client_options=_client_options(prefix, environ), retry_config=_RETRY)
