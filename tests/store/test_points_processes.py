@@ -3,9 +3,17 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.store.points_place import EAGER, open_place
+import numpy as np
+
+from tensordeck import protos
+from tensordeck.services.blob_points import join_profiles
+from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, SeriesPoints
+from tensordeck.store.resources import ValueType
+from tests.store.points_place import EAGER, Place, open_place
 
 TREE = Path(__file__).parents[2]
 
@@ -105,3 +113,35 @@ def test_a_full_disk_refuses_writes_and_recovers(tmp_path):
     assert told["refused"] == 5
     with open_place(tmp_path) as place:
         assert place.points.summaries([key])[key[1]].count == told["written"] * 500
+
+
+def test_two_servers_add_to_one_profile_session(settings):
+    """Each adds to what the other has just written; neither may take anything away."""
+    with open_place(settings) as one, open_place(settings) as other:
+        one.make_experiment()
+        (key,) = one.make_run("r", 1, ValueType.BLOB_SEQUENCE)
+        together = threading.Barrier(2)
+
+        def add(place: Place, host: str) -> None:
+            together.wait()
+            for number in range(30):
+                session = protos.message("TensorboardBlobSequence")(
+                    values=[{"id": f"{host}-{number}"}]
+                )
+                columns = PayloadColumns(
+                    np.zeros(1, np.int64),
+                    np.full(1, NO_WALL_TIME, np.int64),
+                    [session.SerializeToString()],
+                    versions=[0],
+                    lengths=[1],
+                )
+                place.points.append([SeriesPoints(key[1], key[0], columns)], join_profiles)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(add, (one, other), ("a", "b")))
+        for place in (one, other):
+            (payload,) = place.points.read_payloads([key])[key[1]].payloads
+            stored = protos.message("TensorboardBlobSequence").FromString(payload).values
+            assert {blob.id for blob in stored} == {
+                f"{host}-{number}" for host in "ab" for number in range(30)
+            }

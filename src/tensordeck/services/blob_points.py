@@ -1,7 +1,7 @@
 """Points of blob sequences on their way in: bytes sent with them, and profile sessions."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from tensordeck.errors import InvalidArgument
 from tensordeck.ingest.wire import RunWrite, SeriesWrite
 from tensordeck.names import ResourceName, shown
 from tensordeck.services.blob_objects import BlobObjects
-from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns, Points, SeriesPoints
+from tensordeck.store.contract import NO_WALL_TIME, PayloadColumns
 from tensordeck.store.resources import ValueType
 
 
@@ -47,19 +47,35 @@ def store_inline_blobs(
     return stored
 
 
-def merge_profiles(points: Points, batch: Sequence[SeriesPoints]) -> list[SeriesPoints]:
-    """Joins the blobs of profile points with those of the same session that are stored.
+def join_profiles(stored: Callable[[], PayloadColumns], new: PayloadColumns) -> PayloadColumns:
+    """Joins the blobs of a profile point with those of the same session that are stored.
 
     A profile session is one point with neither wall time nor step; the uploader sends the files
     of the session's hosts in several requests. An ordinary point would overwrite the one before.
-    The caller sees to it that no two merges overlap.
+
+    Args:
+        stored: Reads what is stored of the series.
+        new: The points that came.
+
+    Returns:
+        The points to write.
     """
-    return [
-        replace(series, columns=_merge(points, series, series.columns))
-        if isinstance(series.columns, PayloadColumns) and _has_profile(series.columns)
-        else series
-        for series in batch
-    ]
+    if not _has_profile(new):
+        return new
+    sequence = protos.message("TensorboardBlobSequence")
+    merged: dict[str, None] = {}
+    for columns in (stored(), new):
+        for index in _is_profile(columns).nonzero()[0]:
+            for blob in sequence.FromString(columns.payloads[index]).values:
+                merged[blob.id] = None
+    joined = sequence(values=[{"id": blob_id} for blob_id in merged])
+    payload = joined.SerializeToString(deterministic=True)
+    profile = _is_profile(new)
+    return replace(
+        new,
+        payloads=[payload if profile[i] else p for i, p in enumerate(new.payloads)],
+        lengths=[len(merged) if profile[i] else n for i, n in enumerate(new.lengths)],
+    )
 
 
 def _store(
@@ -94,22 +110,3 @@ def _is_profile(columns: PayloadColumns) -> Any:
 
 def _has_profile(columns: PayloadColumns) -> bool:
     return bool(any(columns.lengths) and _is_profile(columns).any())
-
-
-def _merge(points: Points, series: SeriesPoints, new: PayloadColumns) -> PayloadColumns:
-    sequence = protos.message("TensorboardBlobSequence")
-    key = (series.run_pk, series.series_pk)
-    before = points.read_payloads([key])[series.series_pk]
-    merged: dict[str, None] = {}
-    for columns in (before, new):
-        for index in _is_profile(columns).nonzero()[0]:
-            for blob in sequence.FromString(columns.payloads[index]).values:
-                merged[blob.id] = None
-    joined = sequence(values=[{"id": blob_id} for blob_id in merged])
-    payload = joined.SerializeToString(deterministic=True)
-    profile = _is_profile(new)
-    return replace(
-        new,
-        payloads=[payload if profile[i] else p for i, p in enumerate(new.payloads)],
-        lengths=[len(merged) if profile[i] else n for i, n in enumerate(new.lengths)],
-    )

@@ -4,7 +4,6 @@ Plain scalars, nearly all that is ever written, go through `services.scalar_writ
 request may hold is decoded here by `ingest.wire`.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,13 +11,13 @@ from tensordeck import names, protos
 from tensordeck.errors import NotFound
 from tensordeck.ingest.wire import RunWrite, decode_experiment_write, decode_run_write
 from tensordeck.ingest.wire_group import Request
-from tensordeck.services.blob_points import merge_profiles, store_inline_blobs
+from tensordeck.services.blob_points import join_profiles, store_inline_blobs
 from tensordeck.services.call import Call
 from tensordeck.services.collection import Backing, Collection
 from tensordeck.services.scalar_writes import ScalarWrites
 from tensordeck.services.series_keys import RunKeys
 from tensordeck.services.write_rules import check_count, check_kind, check_within
-from tensordeck.store.contract import SeriesPoints
+from tensordeck.store.contract import Join, SeriesPoints
 from tensordeck.store.resources import Experiment, ValueType
 
 
@@ -27,7 +26,6 @@ class DataWrite(Collection):
 
     def __init__(self, backing: Backing) -> None:
         super().__init__(backing)
-        self._merging = threading.Lock()
         self._scalars = ScalarWrites(self._points, self._keys)
 
     def write_tensorboard_experiment_data(self, data: bytes, call: Call) -> Any:
@@ -89,23 +87,23 @@ class DataWrite(Collection):
     def _write(self, runs: Sequence[RunWrite], message: str, data: bytes) -> None:
         batch, has_blobs = self._batch(runs)
         if not has_blobs:
-            self._append(runs, batch)
+            self._append(runs, batch, None)
             return
         request = protos.parse(message, data)
         requests = getattr(request, "write_run_data_requests", [request])
         runs = store_inline_blobs(self._objects, runs, requests)
-        with self._merging:
-            batch, _ = self._batch(runs)
-            self._append(runs, merge_profiles(self._points, batch))
+        self._append(runs, self._batch(runs)[0], join_profiles)
 
-    def _append(self, runs: Sequence[RunWrite], batch: Sequence[SeriesPoints]) -> None:
+    def _append(
+        self, runs: Sequence[RunWrite], batch: Sequence[SeriesPoints], join: Join | None
+    ) -> None:
         try:
-            self._points.append(batch)
+            self._points.append(batch, join)
         except NotFound:
             # Deleted, and perhaps made again, by another process since the keys were remembered.
             for run in runs:
                 self._keys.forget(run.run_name)
-            self._points.append(merge_profiles(self._points, self._batch(runs)[0]))
+            self._points.append(self._batch(runs)[0], join)
 
     def _batch(self, runs: Sequence[RunWrite]) -> tuple[list[SeriesPoints], bool]:
         """The points with the store's keys, and whether there are blob sequences among them."""

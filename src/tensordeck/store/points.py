@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from tensordeck.store import payload_rows
 from tensordeck.store import points_queries as queries
 from tensordeck.store.checksum import Damaged
 from tensordeck.store.contract import (
+    Join,
     PayloadColumns,
     Points,
     PointTotals,
@@ -75,29 +77,36 @@ class SqlPoints(Points):
             schedule or Schedule(),
         )
 
-    def append(self, batch: Sequence[SeriesPoints]) -> None:
+    def append(self, batch: Sequence[SeriesPoints], join: Join | None = None) -> None:
         """See `Points.append`."""
         scalars: dict[int, list[tuple[int, ScalarColumns]]] = defaultdict(list)
         payloads: dict[int, list[PackedPayloads]] = defaultdict(list)
+        joining: dict[int, list[tuple[int, PayloadColumns]]] = defaultdict(list)
         for series in batch:
             columns = series.columns
             if not len(columns.steps):
                 continue
             if isinstance(columns, ScalarColumns):
                 scalars[series.run_pk].append((series.series_pk, columns))
+            elif join:
+                joining[series.run_pk].append((series.series_pk, columns))
             else:
                 payloads[series.run_pk].append(
                     payload_rows.pack(series.run_pk, series.series_pk, columns)
                 )
-        runs = {**scalars, **payloads}
+        runs = {**scalars, **payloads, **joining}
         if not runs:
             return
         rows = [(run_pk, encode_row(scalars.get(run_pk, []))) for run_pk in runs]
         self._folder.wait_for_room()
         seen = {(series.run_pk, series.run_revision) for series in batch if series.run_pk in runs}
-        self._database.write(
-            lambda connection: _append(connection, rows, payloads, seen), runs.keys()
-        )
+
+        def write(connection: Connection) -> None:
+            joined = _joined(connection, joining, join) if join else payloads
+            _append(connection, rows, joined, seen)
+
+        with damage_named(self._database):
+            self._database.write(write, runs.keys())
         size = sum(len(payload) for _, payload in rows)
         self._folder.written(size)
         self._measures.acknowledged(1, sum(len(series.columns.steps) for series in batch), size)
@@ -218,6 +227,23 @@ class SqlPoints(Points):
     def close(self) -> None:
         """Stops folding in the background; what is left is folded by the next process."""
         self._folder.close()
+
+
+def _joined(
+    connection: Connection, joining: dict[int, list[tuple[int, PayloadColumns]]], join: Join
+) -> dict[int, list[PackedPayloads]]:
+    """What is to be written of series by what is stored of them."""
+
+    def stored(series_pk: int) -> PayloadColumns:
+        return payload_rows.read(connection, [series_pk], None)[series_pk]
+
+    return {
+        run_pk: [
+            payload_rows.pack(run_pk, pk, join(partial(stored, pk), columns))
+            for pk, columns in series
+        ]
+        for run_pk, series in joining.items()
+    }
 
 
 def _append(

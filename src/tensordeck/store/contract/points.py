@@ -1,7 +1,7 @@
 """Where time series' points rest. The rules for all of the store stand in `store.contract`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -150,6 +150,10 @@ class PointTotals:
     last_logged: int = NO_WALL_TIME
 
 
+Join = Callable[[Callable[[], PayloadColumns], PayloadColumns], PayloadColumns]
+"""Given what reads a series' stored points and its new ones, returns those to write."""
+
+
 class Points(ABC):
     """Time series' points.
 
@@ -159,8 +163,14 @@ class Points(ABC):
     """
 
     @abstractmethod
-    def append(self, batch: Sequence[SeriesPoints]) -> None:
+    def append(self, batch: Sequence[SeriesPoints], join: Join | None = None) -> None:
         """Adds the points of one request: durable, all or none, when it returns.
+
+        Args:
+            batch: The points.
+            join: Says what to write of each tensor or blob series, by what is stored of it. No
+                other write of the run, by any server, comes between that and the writing; it may
+                be asked again.
 
         Raises:
             NotFound: If one of the runs was deleted, or has changed since its series were looked
