@@ -239,7 +239,7 @@ class RunClient(Client):
                 run.acknowledged = run.attempted
         if self.chance.random() < self.deletes:
             for run in group if self.deletes_whole_groups else group[:1]:
-                self._delete(run)
+                self._delete_run(run)
 
     def _make_run(self) -> RunRecord:
         with self.book.lock:
@@ -268,7 +268,7 @@ class RunClient(Client):
         run.created = True
         return run
 
-    def _delete(self, run: RunRecord) -> None:
+    def _delete_run(self, run: RunRecord) -> None:
         run.deletion = "asked"
         self.acknowledged(
             lambda api: api.grpc("DeleteTensorboardRun", name=run.name), ["NOT_FOUND"]
