@@ -470,3 +470,20 @@ def _outcome(catalog: Catalog, resource: Tensorboard) -> str:
         return catalog.create(resource).name
     except errors.ResourceExhausted:
         return ""
+
+
+def test_new_readers_do_not_wait_for_a_writer_of_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    database = SqliteDatabase(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        assert other.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        other.execute("CREATE TABLE things (n)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO things VALUES (1)")
+        with database.read() as one, database.read() as another:
+            for connection in (one, another):
+                assert connection.exec_driver_sql("SELECT count(*) FROM things").scalar() == 0
+    finally:
+        other.close()
+        database.close()

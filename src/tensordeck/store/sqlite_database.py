@@ -37,8 +37,6 @@ GROUP_LIMIT: Final = 128
 """At most this many pieces of work share a commit, so that the first does not wait long."""
 BUSY_MS: Final = 30_000
 """How long a statement waits for another process's lock."""
-INCREMENTAL: Final = 2
-"""The number of that `auto_vacuum`: https://www.sqlite.org/pragma.html#pragma_auto_vacuum."""
 RETRY_SECONDS: Final = 0.5
 """When to try again to give space back that a reader or a full disk holds up."""
 VACUUM_PAGES: Final = 1024
@@ -294,10 +292,10 @@ def _begin(connection: Connection) -> None:
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    # Lets a deletion give space back; before the first table only, for saying it again is a write,
-    # for which a reader that the writer itself opens would wait in vain.
-    if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
-        cursor.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+    if not cursor.execute("PRAGMA page_count").fetchone()[0]:
+        # Lets a deletion give space back. Only a new file can be told; and it is a write, so that
+        # every new reader of an old one would stand in line with the writers of all processes.
+        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL may lose the last commits when the power goes
