@@ -67,6 +67,8 @@ log: Final = logging.getLogger("tensordeck")
 
 _CERTIFICATE_SECONDS: Final = 60.0
 """How long a renewed certificate may lie there before it is shown, without a SIGHUP."""
+_FIRST_ANSWERS: Final = 0.5
+"""Seconds in which nothing is loaded for jobs: it would take as long from the first answers."""
 
 
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
@@ -269,6 +271,7 @@ class _Parts:
             except errors.TensordeckError as error:
                 log.warning("%s", error.message)
         with contextlib.ExitStack() as duties:
+            self._ended.wait(_FIRST_ANSWERS)
             if self._is_worker:
                 self._jobs.load(port)
                 duties.enter_context(data_directory.wait_for_duties(self._settings.data_dir))

@@ -33,6 +33,8 @@ BOARD_ADDRESS: Final = "tensordeck.board_address"
 _ENVIRON: Final = "tensordeck.environ"
 _NO_TENSORFLOW: Final = "tensorboard.compat.notf"
 _WORKERS: Final = 8
+_HEAD_START: Final = 0.5
+"""Seconds that a page's own charts, which do not need the application, are ahead of its import."""
 
 
 class TensorBoardApp:
@@ -48,11 +50,15 @@ class TensorBoardApp:
         self._listings = listings
         self._lock = threading.Lock()
         self._app: ASGIApp | None = None
+        self._coming = False
 
     def build_in_background(self) -> None:
-        """Starts building, so that the first tab that needs it need not wait."""
-        if self._app is None:
-            threading.Thread(target=self._get, name="tensorboard-import", daemon=True).start()
+        """Starts building soon, so that the first tab that needs it need not wait."""
+        if self._app is None and not self._coming:
+            self._coming = True
+            timer = threading.Timer(_HEAD_START, self._get)
+            timer.name, timer.daemon = "tensorboard-import", True
+            timer.start()
 
     def request(self, board: BoardAddress, body: bytes, tag: str) -> ASGIApp:
         """Lets the application answer one request; builds it if need be.
