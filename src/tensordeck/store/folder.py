@@ -6,6 +6,7 @@ is folded every few seconds, one that logs a few values a second every quarter o
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -166,13 +167,14 @@ class Folder:
                     if run.run_pk not in self._damaged
                 ]
             self._remember(pending)
+            random.shuffle(pending)  # servers that share a database seldom meet at a run
             for run in pending:
                 if not due(run):
                     continue
                 folded = 0
                 while folded < run.rows and not self._stopped:
                     try:
-                        rows = self._folding.fold_run(run.run_pk)
+                        rows = self._folding.fold_run(run.run_pk, None if folded else run.oldest)
                     except errors.DataLoss as error:
                         log.error("Not folded: %s", error)  # noqa: TRY400 -- it says it all
                         self._damaged.add(run.run_pk)  # the other runs go on

@@ -4,11 +4,13 @@ Reading, merging and packing happen in a read snapshot, so that writers never wa
 short write transaction then replaces the segments, updates the summaries and deletes the rows. It
 applies only if all those rows are still there: every folding of a run starts with its oldest row,
 so whoever comes second (another process, a crash in between, a deletion) finds rows missing and
-has changed nothing.
+has changed nothing. That makes it right; that servers seldom come second is what makes it cheap:
+in PostgreSQL a run is prepared by one of them at a time, and only while its oldest row is the one
+that was seen.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +23,7 @@ from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.damage import damage_named, of_series
 from tensordeck.store.database import Database
 from tensordeck.store.journal import Batch, decode_rows
-from tensordeck.store.merging import Segment, merge_points, tail_step
+from tensordeck.store.merging import Segment, joined_segments, merge_points, tail_step
 from tensordeck.store.points_queries import SummaryRow
 from tensordeck.store.segments import SEGMENT_POINTS, decode_segment, encode_segment
 
@@ -67,8 +69,13 @@ class Folding:
         self._limit = segment_points
         self._batch_bytes = batch_bytes
 
-    def fold_run(self, run_pk: int) -> int:
+    def fold_run(self, run_pk: int, oldest: int | None = None) -> int:
         """Folds the oldest rows of a run's journal.
+
+        Args:
+            run_pk: The run.
+            oldest: The `seq` of the row that must still be the oldest, if it matters: without it
+                somebody else has been here since, and what came after is not due yet.
 
         Returns:
             How many rows; 0 when there was nothing to do or somebody else did it meanwhile.
@@ -78,7 +85,7 @@ class Folding:
             errors.DataLoss: If the rows, or a segment that they join, are damaged.
         """
         with damage_named(self._database), self._database.read() as connection:
-            outcome = self._prepare(connection, run_pk)
+            outcome = self._prepare(connection, run_pk, oldest)
         if outcome is None:
             return 0
         try:
@@ -86,19 +93,23 @@ class Folding:
         except (_Overtaken, errors.NotFound):  # or a series was deleted meanwhile
             return 0
 
-    def _prepare(self, connection: Connection, run_pk: int) -> _Outcome | None:
+    def _prepare(self, connection: Connection, run_pk: int, oldest: int | None) -> _Outcome | None:
+        if not queries.claim_run(connection, run_pk):
+            return None
+        sizes = queries.journal_sizes(connection, run_pk)
+        if not sizes or oldest not in (None, sizes[0][0]):
+            return None
         through, size = 0, 0
-        for seq, length in queries.journal_sizes(connection, run_pk):
+        for seq, length in sizes:
             if size and size + length > self._batch_bytes:
                 break
             through, size = seq, size + length
         rows = queries.journal_rows(connection, [run_pk], through)
-        if not rows:
-            return None
         batches = decode_rows(rows)
         outcome = _Outcome(run_pk, len(rows), through, [], [], [], [])
         stored = queries.summary_rows(connection, batches)
         tails = queries.tail_segments(connection, batches)
+        data = self._data_of_joined(connection, run_pk, batches, tails)
         for series_pk, batch in batches.items():
             summary = stored.get(series_pk, SummaryRow(series_pk, run_pk))
             segments = tails.get(series_pk, [])
@@ -106,9 +117,27 @@ class Folding:
             if segments and first <= segments[-1].last_step:
                 segments = queries.segments_from(connection, series_pk, first, summary.tail_step)
             outcome.summaries.append(
-                self._merge_series(connection, outcome, summary, segments, batch)
+                self._merge_series(connection, outcome, summary, segments, batch, data)
             )
         return outcome
+
+    def _data_of_joined(
+        self,
+        connection: Connection,
+        run_pk: int,
+        batches: Mapping[int, Batch],
+        tails: Mapping[int, list[Segment]],
+    ) -> dict[tuple[int, int], bytes]:
+        """Reads the segments that points behind the last one join: all series' in one query."""
+        keys = [
+            (series_pk, segment.first_step)
+            for series_pk, segments in tails.items()
+            if int(batches[series_pk].points.steps[0]) > segments[-1].last_step
+            for segment in joined_segments(
+                segments, len(batches[series_pk].points.steps), self._limit
+            )
+        ]
+        return queries.segments_data(connection, run_pk, keys)
 
     def _merge_series(
         self,
@@ -117,14 +146,26 @@ class Folding:
         summary: SummaryRow,
         segments: list[Segment],
         batch: Batch,
+        data: dict[tuple[int, int], bytes],
     ) -> SummaryRow:
-        """Adds one series to the outcome; returns its new summary."""
+        """Adds one series to the outcome; returns its new summary.
+
+        Args:
+            connection: In the read snapshot.
+            outcome: What is added to.
+            summary: The series' as it is.
+            segments: Those that the points may fall into, and the tail.
+            batch: The points.
+            data: The bytes of segments that were read already; taken out as they are used.
+        """
         series_pk = summary.series_pk
 
         def load(segment: Segment) -> ScalarColumns:
-            data = queries.segment_data(connection, series_pk, segment.first_step)
+            read = data.pop((series_pk, segment.first_step), None)
+            if read is None:
+                read = queries.segment_data(connection, series_pk, segment.first_step)
             with of_series(series_pk):
-                return decode_segment(data, segment.point_count)
+                return decode_segment(read, segment.point_count)
 
         merge = merge_points(segments, batch.points, load, self._limit)
         size = summary.byte_count
@@ -133,11 +174,13 @@ class Folding:
             outcome.removed.append((series_pk, segment.first_step))
             size -= segment.size + _OVERHEAD
         for points in merge.added:
-            data = encode_segment(points)
+            packed = encode_segment(points)
             first, last = int(points.steps[0]), int(points.steps[-1])
-            outcome.added.append((series_pk, first, last, len(points.steps), outcome.run_pk, data))
-            kept.add(Segment(first, last, len(points.steps), len(data)))
-            size += len(data) + _OVERHEAD
+            outcome.added.append(
+                (series_pk, first, last, len(points.steps), outcome.run_pk, packed)
+            )
+            kept.add(Segment(first, last, len(points.steps), len(packed)))
+            size += len(packed) + _OVERHEAD
         tail = tail_step(sorted(kept), self._limit)
         grown = fold_summary(summary, batch, grown=merge.grown, tail=tail, byte_count=size)
         before = summary.point_count - _count_from(segments, summary.tail_step)
@@ -206,7 +249,7 @@ def _apply(connection: Connection, outcome: _Outcome) -> int:
     if queries.delete_journal(connection, outcome.run_pk, outcome.through) != outcome.rows:
         raise _Overtaken
     alive = queries.existing_series(connection, outcome.run_pk)
-    queries.delete_segments(connection, outcome.removed)
+    queries.delete_segments(connection, outcome.run_pk, outcome.removed)
     queries.insert_segments(connection, [row for row in outcome.added if row[0] in alive])
     queries.put_summaries(
         connection, [summary for summary in outcome.summaries if summary.series_pk in alive]

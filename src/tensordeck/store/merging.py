@@ -8,7 +8,7 @@ whose range they fall in. Segments never overlap in steps.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.journal import in_step_order
 from tensordeck.store.segments import SEGMENT_POINTS
 
-__all__ = ["Merge", "Segment", "join_points", "merge_points", "tail_step"]
+__all__ = ["Merge", "Segment", "join_points", "joined_segments", "merge_points", "tail_step"]
 
 _GROWTH: Final = 2
 
@@ -93,18 +93,32 @@ def merge_points(
                 plan.added.extend(_halves(merged, limit))
     if len(appended.steps):
         taken = set(plan.removed)
-        absorbed: list[Segment] = []
-        size = len(appended.steps)
-        while tail and tail[-1] not in taken and tail[-1].point_count < limit:
-            if tail[-1].point_count > _GROWTH * size:
-                break
-            absorbed.append(tail.pop())
-            size += absorbed[-1].point_count
-        absorbed.reverse()
+        left = list(takewhile(lambda segment: segment not in taken, reversed(tail)))
+        absorbed = joined_segments(left[::-1], len(appended.steps), limit)
+        size = len(appended.steps) + sum(segment.point_count for segment in absorbed)
         plan.removed.extend(absorbed)
         whole = join_points([*map(load, absorbed), appended])
         plan.added.extend(_slice(whole, at, at + limit) for at in range(0, size, limit))
     return plan
+
+
+def joined_segments(
+    tail: Sequence[Segment], size: int, limit: int = SEGMENT_POINTS
+) -> list[Segment]:
+    """The small segments at the end that are rewritten together with what is appended.
+
+    Args:
+        tail: In step order.
+        size: How many points are appended.
+        limit: The most points that a segment may hold.
+    """
+    found: list[Segment] = []
+    for segment in reversed(tail):
+        if segment.point_count >= limit or segment.point_count > _GROWTH * size:
+            break
+        found.append(segment)
+        size += segment.point_count
+    return found[::-1]
 
 
 def tail_step(segments: Sequence[Segment], limit: int = SEGMENT_POINTS) -> int:

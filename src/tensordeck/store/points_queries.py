@@ -12,12 +12,17 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, text
 
+from tensordeck.store import postgres_rows
+from tensordeck.store.batches import batches
 from tensordeck.store.contract import NO_WALL_TIME, SeriesSummary
+from tensordeck.store.locked_runs import locked_runs
 from tensordeck.store.merging import Segment
+from tensordeck.store.postgres_rows import is_postgresql, rows_as_they_are
 
 T = TypeVar("T")
 
@@ -57,15 +62,14 @@ class SummaryRow:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(SummaryRow))
-_UPSERT_SUMMARY: Final = {
-    # By dialect: PostgreSQL's key has the run as well, by which the table may be split.
-    dialect: text(
-        f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
-        f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT ({key}) DO UPDATE SET "
-        + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
-    )
-    for dialect, key in (("sqlite", "series_pk"), ("postgresql", "series_pk, run_pk"))
-}
+_IN_ORDER: Final = attrgetter(*_COLUMNS)
+_FLOATS: Final = ("last_value", "minimum", "maximum")
+_TYPES: Final = {c: "float8" if c in _FLOATS else "bigint" for c in _COLUMNS}
+_UPSERT_SUMMARY: Final = text(
+    f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of our own columns
+    f"VALUES ({', '.join(f':{c}' for c in _COLUMNS)}) ON CONFLICT (series_pk) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[2:])
+)
 _UPSERT_RUN: Final = text(
     "INSERT INTO run_points (run_pk, version) VALUES (:run_pk, :version) "
     "ON CONFLICT (run_pk) DO UPDATE SET version = excluded.version"
@@ -82,10 +86,6 @@ _INSERT_SEGMENT: Final = text(
 _INSERT_JOURNAL_ROW: Final = "INSERT INTO journal (run_pk, payload) VALUES (?, ?)"
 _INSERT_JOURNAL: Final = text(
     "INSERT INTO journal (run_pk, payload) VALUES (:run_pk, :payload) RETURNING seq"
-)
-_INSERT_JOURNAL_ARRAYS: Final = (
-    "INSERT INTO journal (run_pk, payload) SELECT run_pk, payload "
-    "FROM unnest(%b::bigint[], %b::bytea[]) WITH ORDINALITY AS r (run_pk, payload, n) ORDER BY n"
 )
 
 
@@ -106,10 +106,6 @@ def _driver(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-def _is_postgresql(connection: Connection) -> bool:
-    return connection.dialect.name == "postgresql"
-
-
 def key_lists(keys: Iterable[int]) -> Iterator[str]:
     """Yields comma-separated keys, for `IN (...)`, a bounded number at a time."""
     texts = [str(int(key)) for key in keys]
@@ -122,7 +118,7 @@ def _with_keys(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields a query's text and parameters for each list of keys, which stands for `%s` in it."""
     for keys_text in key_lists(keys):
-        if _is_postgresql(connection):
+        if is_postgresql(connection):
             yield statement.replace("%s", keys_text), ()
         else:
             yield statement.replace("%s", "SELECT value FROM json_each(?)"), (f"[{keys_text}]",)
@@ -136,12 +132,22 @@ def select(connection: Connection, statement: str, keys: Iterable[int]) -> list[
     return rows
 
 
+def select_bytes(connection: Connection, statement: str, keys: Iterable[int]) -> list[Any]:
+    """As `select`, for queries of which bytes come."""
+    if not is_postgresql(connection):
+        return select(connection, statement, keys)
+    rows: list[Any] = []
+    for keys_text in key_lists(keys):
+        rows += rows_as_they_are(connection, statement.replace("%s", keys_text))
+    return rows
+
+
 def only_of(connection: Connection, run_pks: Collection[int]) -> str:
     """A condition for PostgreSQL, whose tables may be split by run: where to look at all.
 
     It says nothing that the keys of the series do not.
     """
-    if not _is_postgresql(connection) or not 0 < len(run_pks) <= _KEYS:
+    if not is_postgresql(connection) or not 0 < len(run_pks) <= _KEYS:
         return ""
     return f"AND run_pk IN ({','.join(str(int(key)) for key in run_pks)}) "
 
@@ -152,7 +158,7 @@ def journal_rows(
     """Returns (seq, payload) of the runs' journal rows, in order."""
     limit = "" if through is None else f" AND seq <= {through:d}"
     statement = f"SELECT seq, payload FROM journal WHERE run_pk IN (%s){limit}"  # noqa: S608
-    rows = select(connection, statement, run_pks)
+    rows = select_bytes(connection, statement, run_pks)
     return sorted((seq, bytes(payload)) for seq, payload in rows)
 
 
@@ -197,11 +203,10 @@ def insert_journal(connection: Connection, run_pk: int, payload: bytes) -> int:
 
 def insert_journal_rows(connection: Connection, rows: Sequence[tuple[int, bytes]]) -> None:
     """Appends several journal rows: (run_pk, payload)."""
-    if not _is_postgresql(connection):
+    if not is_postgresql(connection):
         _driver(connection).executemany(_INSERT_JOURNAL_ROW, rows)
     elif rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        _driver(connection).execute(_INSERT_JOURNAL_ARRAYS, columns)
+        postgres_rows.insert_journal(connection, rows)
 
 
 def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
@@ -212,10 +217,15 @@ def delete_journal(connection: Connection, run_pk: int, through: int) -> int:
 
 
 def existing_runs(connection: Connection, run_pks: Iterable[int]) -> dict[int, int]:
-    """Returns the revisions of those runs that exist, and will until the transaction's end."""
+    """Returns the revisions of those runs that exist, and will until the transaction's end.
+
+    In PostgreSQL the transaction must have been begun for these runs (`Database.write`).
+    """
+    if (locked := locked_runs(connection)) is not None:
+        return {run_pk: locked[run_pk] for run_pk in run_pks if run_pk in locked}
     execute = _driver(connection).execute
     statement = "SELECT pk, revision FROM runs WHERE pk IN (%s)"
-    if _is_postgresql(connection):
+    if is_postgresql(connection):
         statement += " ORDER BY pk FOR KEY SHARE"
     found: dict[int, int] = {}
     for query, parameters in _with_keys(connection, statement, run_pks):
@@ -275,10 +285,12 @@ def summaries(
 
 def put_summaries(connection: Connection, rows: Sequence[SummaryRow]) -> None:
     """Inserts or replaces summaries."""
-    if rows:
+    if is_postgresql(connection):
+        if rows:
+            postgres_rows.upsert_summaries(connection, _TYPES, [_IN_ORDER(row) for row in rows])
+    elif rows:
         connection.execute(
-            _UPSERT_SUMMARY[connection.dialect.name],
-            [{c: getattr(row, c) for c in _COLUMNS} for row in rows],
+            _UPSERT_SUMMARY, [dict(zip(_COLUMNS, _IN_ORDER(row), strict=True)) for row in rows]
         )
 
 
@@ -338,9 +350,11 @@ def read_segments_from(
     return [(count, bytes(data)) for count, data in rows.fetchall()]
 
 
-def delete_segments(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
-    """Deletes segments by (series_pk, first_step)."""
-    if keys:
+def delete_segments(connection: Connection, run_pk: int, keys: Sequence[tuple[int, int]]) -> None:
+    """Deletes segments of a run by (series_pk, first_step)."""
+    if keys and is_postgresql(connection):
+        postgres_rows.delete_segments(connection, run_pk, keys)
+    elif keys:
         connection.execute(
             _DELETE_SEGMENT, [{"series_pk": pk, "first_step": step} for pk, step in keys]
         )
@@ -351,7 +365,9 @@ def insert_segments(
 ) -> None:
     """Inserts segments: (series_pk, first_step, last_step, point_count, run_pk, data)."""
     names = ("series_pk", "first_step", "last_step", "point_count", "run_pk", "data")
-    if rows:
+    if rows and is_postgresql(connection):
+        postgres_rows.insert_segments(connection, rows)
+    elif rows:
         connection.execute(_INSERT_SEGMENT, [dict(zip(names, row, strict=True)) for row in rows])
 
 
@@ -359,7 +375,7 @@ def read_segments(
     connection: Connection, series_pks: Iterable[int], run_pks: Collection[int]
 ) -> dict[int, list[tuple[int, bytes]]]:
     """Returns (number of points, data) of each series' segments, in step order."""
-    rows = select(
+    rows = select_bytes(
         connection,
         "SELECT series_pk, point_count, data FROM segments WHERE series_pk IN (%s) "  # noqa: S608
         + only_of(connection, run_pks)
@@ -384,6 +400,43 @@ def segment_data(connection: Connection, series_pk: int, first_step: int) -> byt
         connection.exec_driver_sql(
             f"SELECT data FROM segments WHERE series_pk = {series_pk:d} "  # noqa: S608
             f"AND first_step = {_literal(first_step)}"
+        ).scalar_one()
+    )
+
+
+def segments_data(
+    connection: Connection, run_pk: int, keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    """Returns the bytes of a run's segments by (series_pk, first_step)."""
+    found: dict[tuple[int, int], bytes] = {}
+    for some in batches(keys):
+        wanted = ",".join(f"({pk:d},{_literal(step)})" for pk, step in some)
+        statement = (
+            f"SELECT s.series_pk, s.first_step, s.data FROM (VALUES {wanted}) AS k "  # noqa: S608
+            "JOIN segments s ON s.series_pk = k.column1 AND s.first_step = k.column2 "
+            f"AND s.run_pk = {run_pk:d}"
+        )
+        rows = (
+            rows_as_they_are(connection, statement)
+            if is_postgresql(connection)
+            else connection.exec_driver_sql(statement)
+        )
+        found.update(((pk, step), bytes(data)) for pk, step, data in rows)
+    return found
+
+
+def claim_run(connection: Connection, run_pk: int) -> bool:
+    """Keeps other servers from preparing a run's folding until the transaction's end.
+
+    Returns:
+        False if another one is at it. In SQLite there are no others worth the asking.
+    """
+    if not is_postgresql(connection):
+        return True
+    return bool(
+        connection.exec_driver_sql(
+            # "TDFO": ours alone. Two runs with one number only wait for each other's next turn.
+            f"SELECT pg_try_advisory_xact_lock(1413760591, {run_pk % 2**31:d})"
         ).scalar_one()
     )
 

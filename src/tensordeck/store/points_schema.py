@@ -149,3 +149,18 @@ for _table, _columns in (
             f"ADD CONSTRAINT pk_{_table.name} PRIMARY KEY ({_columns})"
         ).execute_if(dialect="postgresql"),
     )
+
+for _table, _column in (
+    (journal, "payload"),
+    (segments, "data"),
+    (overviews, "data"),
+    (payloads, "data"),
+):
+    # What is packed already, or read and deleted within seconds, is not worth PostgreSQL's packing.
+    event.listen(
+        _table,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]  # as above
+            f"ALTER TABLE {_table.name} ALTER COLUMN {_column} SET STORAGE EXTERNAL"
+        ).execute_if(dialect="postgresql"),
+    )

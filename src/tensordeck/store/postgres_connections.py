@@ -44,6 +44,7 @@ def open_engine(
     statement_seconds: float = 0.0,
     standby: bool = False,
     ask_first: bool = True,
+    begins: bool = True,
 ) -> Engine:
     """A pool of connections; none is made yet.
 
@@ -55,6 +56,8 @@ def open_engine(
         standby: Whether a server that takes no writes will do.
         ask_first: Whether a connection that was idle is asked whether it still holds, which costs
             a round trip; those who can begin again on another one need not ask.
+        begins: Whether a connection begins a transaction by itself at its first statement; else
+            its user says BEGIN, together with what comes first in it.
 
     Raises:
         InvalidArgument: If the URL can't be read.
@@ -83,6 +86,7 @@ def open_engine(
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=ask_first,  # a database that failed over has closed all connections
         pool_use_lifo=True,
+        isolation_level="READ COMMITTED" if begins else "AUTOCOMMIT",
     )
     event.listen(engine, "handle_error", _give_up_read_only)
 

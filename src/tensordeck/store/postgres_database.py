@@ -53,7 +53,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: str, *, connections: int = 32, statement_seconds: float = 60.0) -> None:
         self.where = shown(url)
         self._engine = open_engine(
-            url, name="writes", connections=WRITE_CONNECTIONS, ask_first=False
+            url, name="writes", connections=WRITE_CONNECTIONS, ask_first=False, begins=False
         )
         listen_for_warnings(self._engine)
         self._read_engine = open_engine(

@@ -1,7 +1,8 @@
 """Threads that commit pieces of work in PostgreSQL, in groups.
 
-What is pending runs in one transaction, each piece in a savepoint of its own. Callers are told
-after the commit only, and only what is known:
+What is pending runs in one transaction, each piece in a savepoint of its own. A round trip costs
+both sides more than most statements, so one of them begins the transaction, takes the locks and
+looks up the runs. Callers are told after the commit only, and only what is known:
 
 - A connection that breaks before the commit has changed nothing; the group is tried again.
 - One that breaks while it commits leaves it open whether the group was written. All callers are
@@ -22,11 +23,12 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event
 
 from tensordeck import errors
 from tensordeck.store.database import closing
 from tensordeck.store.database_errors import refused
+from tensordeck.store.locked_runs import forget_locked_runs, remember_locked_runs
 from tensordeck.store.postgres_connections import is_lost
 from tensordeck.telemetry.store_measures import CommitMeasures
 
@@ -37,10 +39,12 @@ GROUP_LIMIT: Final = 128
 ATTEMPTS: Final = 3
 """How often a group is tried that the database gave up for the sake of another transaction."""
 
-_CATALOG_LOCK: Final = text("SELECT pg_advisory_xact_lock(1414812756, 1)")  # "TDCT": ours alone
-_RUN_LOCKS: Final = text(
-    "SELECT pg_advisory_xact_lock(run_pk) FROM "
-    "(SELECT unnest(CAST(:runs AS bigint[])) AS run_pk ORDER BY 1) AS locked"
+_BEGIN_CATALOG: Final = "BEGIN; SELECT pg_advisory_xact_lock(1414812756, 1)"  # "TDCT": ours alone
+_BEGIN_POINTS: Final = (
+    "BEGIN; SELECT pg_advisory_xact_lock(run_pk) FROM "
+    "(SELECT unnest(ARRAY[{0}]::bigint[]) AS run_pk ORDER BY 1) AS locked; "
+    # After the locks, in a snapshot of its own: what is there stays until the commit.
+    "SELECT pk, revision FROM runs WHERE pk = ANY (ARRAY[{0}]::bigint[]) ORDER BY pk FOR KEY SHARE"
 )
 _WARNINGS: Final = "warnings"
 
@@ -150,7 +154,7 @@ class Writer:
     def _commit(self, group: list[Piece]) -> list[_Outcome]:
         """Runs pieces in one transaction; outcomes are told after the commit only."""
         with self._engine.connect() as connection, connection.begin() as transaction:
-            self._lock(connection, group)
+            self._begin(connection, group)
             outcomes = self._work(connection, group)
             warnings: list[str] = connection.info[_WARNINGS]
             warnings.clear()
@@ -180,12 +184,24 @@ class Writer:
                 outcomes.append((piece.future, result, None))
         return outcomes
 
-    def _lock(self, connection: Connection, group: list[Piece]) -> None:
+    def _begin(self, connection: Connection, group: list[Piece]) -> None:
+        """Begins the transaction and takes its locks, in one message."""
+        driver: Any = connection.connection.driver_connection
+        runs = ",".join(str(int(pk)) for pk in sorted({pk for piece in group for pk in piece.runs}))
+        statements = _BEGIN_CATALOG if self._takes_catalog else _BEGIN_POINTS.format(runs)
+        try:
+            cursor = driver.execute(statements, prepare=False)
+        except psycopg.Error as error:
+            if is_lost(error):  # all the others broke with it: the next attempt finds none of them
+                connection.invalidate(error)
+                self._engine.dispose()
+            raise
         if self._takes_catalog:
-            connection.execute(_CATALOG_LOCK)
+            forget_locked_runs(connection)
         else:
-            runs = sorted({run_pk for piece in group for run_pk in piece.runs})
-            connection.execute(_RUN_LOCKS, {"runs": runs})
+            while cursor.nextset():  # the last of the results is the runs
+                pass
+            remember_locked_runs(connection, dict(cursor.fetchall()))
 
 
 class _Uncertain(errors.Unavailable):
