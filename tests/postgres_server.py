@@ -109,8 +109,12 @@ def _account() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_postgres() -> Iterator[PostgresServer]:
-    """Runs a server."""
+def open_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Runs a server.
+
+    Args:
+        durable: Whether it is one that syncs what it commits, as PostgreSQL does by default.
+    """
     account = _account()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -121,8 +125,9 @@ def open_postgres() -> Iterator[PostgresServer]:
             shutil.chown(folder, account["user"])
         data = f"{folder}/data"
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
-        # What survives is asked of processes that are killed, never of a machine that loses power.
-        options += " -c fsync=off -c full_page_writes=off"
+        if not durable:
+            # What survives is asked of processes that are killed, never of a machine without power.
+            options += " -c fsync=off -c full_page_writes=off"
         subprocess.run(
             [
                 *(str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "postgres"),

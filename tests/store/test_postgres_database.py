@@ -1,10 +1,12 @@
 """PostgreSQL under several servers: what the tests of the contract do not show."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,13 +17,21 @@ from tensordeck import errors
 from tensordeck.settings import Settings
 from tensordeck.store import migrations, schema
 from tensordeck.store.catalog import SqlCatalog
+from tensordeck.store.contract import RunScalars, ScalarColumns
 from tensordeck.store.database import Database, open_database
+from tensordeck.store.folding import Folding
 from tensordeck.store.resources import MetadataStore, Run, Tensorboard
 from tests.postgres_server import PostgresServer
-from tests.store.points_place import EAGER, open_place
+from tests.store.points_place import EAGER, EXPERIMENT, open_place
 from tests.store.samples import PLACE
 
 pytestmark = pytest.mark.heavy
+
+UNPACKED = text(
+    "SELECT relname, attname FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid "
+    "WHERE relkind = 'r' AND attstorage = 'e' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+)
+"""The columns whose bytes PostgreSQL stores as they are."""
 
 
 @pytest.fixture
@@ -56,6 +66,12 @@ def test_a_new_database_is_what_all_migrations_make(
             with each.read() as connection:
                 context = MigrationContext.configure(connection)
                 assert compare_metadata(context, schema.metadata) == []
+                assert connection.execute(UNPACKED).all() == [
+                    ("journal", "payload"),
+                    ("overviews", "data"),
+                    ("payloads", "data"),
+                    ("segments", "data"),
+                ]
     finally:
         migrated.close()
         postgres.execute("DROP DATABASE migrated")
@@ -183,3 +199,50 @@ def test_points_of_a_run_that_is_deleted_meanwhile_are_refused(settings: Setting
             assert writer.read(key) == []
             with pytest.raises(errors.NotFound):
                 writer.write(key, [99], [99])
+
+
+def test_a_run_that_another_server_folds_is_left_to_it(settings: Settings) -> None:
+    with open_place(settings) as place, contextlib.ExitStack() as other:
+        place.make_experiment()
+        key = place.make_run("r", 1)[0]
+        place.write(key, [1, 2], [1.0, 2.0])
+        connection = other.enter_context(psycopg.connect(settings.database_url))
+        taken = connection.execute(
+            "SELECT pg_try_advisory_xact_lock(1413760591, %s::int)", [key[0]]
+        ).fetchone()
+        assert taken == (True,)
+        assert place.points.fold() == 0
+        connection.rollback()
+        assert place.points.fold() == 1
+        assert place.read(key) == [(1, 1.0), (2, 2.0)]
+
+
+def test_what_came_after_another_servers_folding_waits_its_time(
+    database: Database, settings: Settings
+) -> None:
+    folding = Folding(database)
+    with open_place(settings) as place:
+        place.make_experiment()
+        key = place.make_run("r", 1)[0]
+        place.write(key, [1], [1.0])
+        oldest = place.points.run_versions([key[0]])[key[0]]
+        assert place.points.fold() == 1
+        place.write(key, [2], [2.0])
+        assert folding.fold_run(key[0], oldest) == 0
+        assert folding.fold_run(key[0]) == 1
+        assert place.read(key) == [(1, 1.0), (2, 2.0)]
+
+
+def test_points_of_two_runs_lock_as_one_group_or_not_at_all(settings: Settings) -> None:
+    """A request for a run that is there and one that is not writes neither."""
+    with open_place(settings) as place:
+        place.make_experiment()
+        there, gone = (place.make_run(name, 1)[0] for name in ("there", "gone"))
+        place.catalog.delete(Run, f"{EXPERIMENT}/runs/gone")
+        columns = ScalarColumns(np.array([1]), np.array([1]), np.array([1.0]))
+        request = [RunScalars(run_pk, [pk], [1], columns) for run_pk, pk in (there, gone)]
+        refused, written = place.points.submit_scalars([request, request[:1]]).result(30)
+        assert isinstance(refused, errors.NotFound)
+        assert written is None
+        assert place.points.run_versions([there[0], gone[0]])[gone[0]] == 0
+        assert place.read(there) == [(1, 1.0)]

@@ -154,7 +154,7 @@ class OnPostgresql(Peer):
 
     def prepare(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._postgres = self._stack.enter_context(open_postgres())
+        self._postgres = self._stack.enter_context(open_postgres(durable=True))
 
     def versions(self) -> dict[str, str]:
         return {"postgresql": self._ask("SHOW server_version"), "psycopg": version("psycopg")}

@@ -1,4 +1,4 @@
-"""PostgreSQL does not try to pack the points: see ADR 21."""
+"""PostgreSQL no longer tries to pack the points, most of which are packed already."""
 
 from alembic import op
 
