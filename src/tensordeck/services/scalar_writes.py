@@ -26,8 +26,8 @@ GROUP_LIMIT: Final = 64
 """At most this many requests are decoded together."""
 
 GROUPS_UNDER_WAY: Final = 1
-"""So many groups are decoded or committed at once. With two, one waits for the disk while the other has
-a core, but groups are half as large: the same cost on SQLite, and a quarter more on PostgreSQL."""
+"""So many groups are decoded or committed at once. With two, one waits for the disk while the other
+has a core, but groups are half as large: no gain on SQLite, and a fifth more work on PostgreSQL."""
 
 GATHER_SECONDS: Final = 0.0005
 """How long to look away before it is seen whether more requests have come."""
