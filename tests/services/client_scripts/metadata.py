@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from typing import Any
 
 from google.api_core import exceptions
 
@@ -11,6 +12,44 @@ PLACE = "projects/{}-{}/locations/us-central1"
 ENDPOINT = {"api_endpoint": "us-central1-aiplatform.googleapis.com"}
 SCHEMA = "title: user.Thing\nproperties: {rows: {type: integer}}\n"
 ARTIFACT_TYPE, CONTEXT_TYPE = 1, 3
+MISFIT = ("InvalidArgument", "BadRequest")  # as gRPC and as HTTP call it
+
+
+def change_contexts(api: Any, client: Any, store: str) -> dict[str, object]:
+    """What came of updates: logged, renamed, missing, against a schema, stale."""
+    schema = client.create_metadata_schema(
+        parent=store,
+        metadata_schema=api.MetadataSchema(
+            schema=SCHEMA.replace("Thing", "Place"),
+            schema_version="0.0.1",
+            schema_type=CONTEXT_TYPE,
+        ),
+    )
+    made = client.create_context(parent=store, context=api.Context(), context_id="changing")
+
+    def change(context_id: str = "changing", **fields: object) -> Any:
+        options = {"allow_missing": fields.pop("allow_missing", False)}
+        context = api.Context(name=f"{store}/contexts/{context_id}", **fields)
+        try:
+            return client.update_context(request={"context": context, **options})
+        except exceptions.GoogleAPICallError as error:
+            return type(error).__name__
+
+    result: dict[str, object] = {}
+    for value in (0.5, 1.0, True):
+        logged = change(metadata={"lr": value}).metadata["lr"]
+        result[f"logged {value}"] = logged is True if value is True else logged
+    result["renamed"] = change(display_name="new").display_name
+    result["missing"] = change("absent", description="d") == "NotFound"
+    result["made"] = change("absent", description="d", allow_missing=True).description
+    typed = {"schema_title": "user.Place", "schema_version": schema.schema_version}
+    result["misfit"] = change(metadata={"rows": "many"}, **typed) in MISFIT
+    result["stale"] = change(etag=made.etag, metadata={"lr": 2.0})
+    if not isinstance(result["stale"], str):
+        result["stale"] = "joined"
+    for context_id in ("changing", "absent"):
+        client.delete_context(name=f"{store}/contexts/{context_id}").result()
+    return result
 
 
 def use(version: str) -> dict[str, object]:
@@ -96,6 +135,7 @@ def use(version: str) -> dict[str, object]:
     ]
     result["updated"] = [node.display_name for node in updated]
     result["kept"] = client.get_artifact(name=data).uri
+    result["changes"] = change_contexts(api, client, store)
     listed = client.list_artifacts(
         request={
             "parent": store,
