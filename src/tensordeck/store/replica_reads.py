@@ -1,6 +1,7 @@
 """Reads from a streaming replica, for whoever may see what was written a moment later.
 
-The replica is asked first; while it is away the primary answers, so that a replica is never needed.
+The replica is asked first; while it is away, or has not got the tables of this version yet, the
+primary answers, so that a replica is never needed.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from tensordeck import errors
 from tensordeck.store.database import Database
 from tensordeck.store.database_errors import translated
+from tensordeck.store.migrations import head, revision
 from tensordeck.store.postgres_connections import open_engine, shown
 
 __all__ = ["ReplicaReads"]
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a replica that did not answer is left alone."""
+BEHIND_SECONDS: Final = 1.0
+"""How long one that lacks tables is, which a new schema mostly reaches within milliseconds."""
 
 
 class ReplicaReads(Database):
@@ -57,6 +61,7 @@ class ReplicaReads(Database):
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._away_until = 0.0
+        self._has_tables = False
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -74,12 +79,23 @@ class ReplicaReads(Database):
             return None
         try:
             with translated():
-                return self._reader.connect()
+                connection = self._reader.connect()
+                if self._has_tables or self._catches_up(connection):
+                    return connection
+                self._away_until = time.monotonic() + BEHIND_SECONDS
+                connection.close()
+                return None
         except errors.TensordeckError as error:
             if time.monotonic() >= self._away_until:  # the first to notice says so
                 log.warning("Reads go to the primary, for the replica is away: %s", error.message)
             self._away_until = time.monotonic() + LOOK_AGAIN_SECONDS
             return None
+
+    def _catches_up(self, connection: Connection) -> bool:
+        """Whether a replica that lacked tables has them now."""
+        with connection.begin():
+            self._has_tables = revision(connection) == head()
+        return self._has_tables
 
     def submit(
         self, work: Callable[[Connection], T], runs: Collection[int] | None = None
