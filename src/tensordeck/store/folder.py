@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tensordeck import errors
-from tensordeck.store import points_queries as queries
+from tensordeck.store import journal_queries
 from tensordeck.store.database import Database
 from tensordeck.store.folding import Folding
-from tensordeck.store.points_queries import Pending
+from tensordeck.store.journal_queries import Pending
 from tensordeck.telemetry.store_measures import Backlog
 
 __all__ = ["NEVER", "Folder", "Schedule"]
@@ -163,7 +163,7 @@ class Folder:
             with self._database.read() as connection:
                 pending = [
                     run
-                    for run in queries.pending_runs(connection)
+                    for run in journal_queries.pending_runs(connection)
                     if run.run_pk not in self._damaged
                 ]
             self._remember(pending)

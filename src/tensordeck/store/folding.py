@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from tensordeck import errors
-from tensordeck.store import overviews
+from tensordeck.store import journal_queries, overviews
 from tensordeck.store import points_queries as queries
 from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.damage import damage_named, of_series
@@ -94,9 +94,9 @@ class Folding:
             return 0
 
     def _prepare(self, connection: Connection, run_pk: int, oldest: int | None) -> _Outcome | None:
-        if not queries.claim_run(connection, run_pk):
+        if not journal_queries.claim_run(connection, run_pk):
             return None
-        sizes = queries.journal_sizes(connection, run_pk)
+        sizes = journal_queries.journal_sizes(connection, run_pk)
         if not sizes or oldest not in (None, sizes[0][0]):
             return None
         through, size = 0, 0
@@ -104,7 +104,7 @@ class Folding:
             if size and size + length > self._batch_bytes:
                 break
             through, size = seq, size + length
-        rows = queries.journal_rows(connection, [run_pk], through)
+        rows = journal_queries.journal_rows(connection, [run_pk], through)
         batches = decode_rows(rows)
         outcome = _Outcome(run_pk, len(rows), through, [], [], [], [])
         stored = queries.summary_rows(connection, batches)
@@ -246,7 +246,7 @@ def _extreme(
 
 def _apply(connection: Connection, outcome: _Outcome) -> int:
     """Writes what was prepared, or nothing if some of its rows are gone."""
-    if queries.delete_journal(connection, outcome.run_pk, outcome.through) != outcome.rows:
+    if journal_queries.delete_journal(connection, outcome.run_pk, outcome.through) != outcome.rows:
         raise _Overtaken
     alive = queries.existing_series(connection, outcome.run_pk)
     queries.delete_segments(connection, outcome.run_pk, outcome.removed)
@@ -257,7 +257,7 @@ def _apply(connection: Connection, outcome: _Outcome) -> int:
     overviews.put_overviews(
         connection, [change for change in outcome.overviews if change.series_pk in alive]
     )
-    queries.put_run_version(connection, outcome.run_pk, outcome.through)
+    journal_queries.put_run_version(connection, outcome.run_pk, outcome.through)
     return outcome.rows
 
 

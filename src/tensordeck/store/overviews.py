@@ -19,8 +19,8 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from tensordeck.store.contract import ScalarColumns
+from tensordeck.store.keyed_queries import only_of, select
 from tensordeck.store.merging import Merge, Segment, join_points
-from tensordeck.store.points_queries import only_of, select
 from tensordeck.store.segments import decode_segment, encode_segment
 
 __all__ = ["Change", "Overview", "change", "overviews", "put_overviews", "thinned"]

@@ -20,6 +20,7 @@ from tensordeck.store import points_queries as queries
 from tensordeck.store.checksum import Damaged, crc32c
 from tensordeck.store.contract import PayloadColumns
 from tensordeck.store.damage import of_series
+from tensordeck.store.keyed_queries import select
 from tensordeck.store.points_queries import SummaryRow
 
 __all__ = ["PackedPayloads", "pack", "read", "write"]
@@ -202,7 +203,7 @@ def _read_series(
             picked = [steps[i] for i in chosen]
         else:
             picked = steps
-        rows = queries.select(
+        rows = select(
             connection,
             "SELECT step, wall_ns, version, blob_count, data FROM payloads "  # noqa: S608
             f"{where} AND step IN (%s) {order}",

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from tensordeck.store.contract import NO_WALL_TIME, PointTotals
-from tensordeck.store.points_queries import select
+from tensordeck.store.keyed_queries import select
 from tensordeck.store.resources import Experiment, Resource, Run, Tensorboard
 
 __all__ = ["totals"]

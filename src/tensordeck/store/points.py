@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from tensordeck import errors
-from tensordeck.store import payload_rows
+from tensordeck.store import journal_queries, payload_rows
 from tensordeck.store import points_queries as queries
 from tensordeck.store.checksum import Damaged
 from tensordeck.store.contract import (
@@ -211,7 +211,7 @@ class SqlPoints(Points):
     def run_versions(self, run_pks: Sequence[int]) -> dict[int, int]:
         """See `Points.run_versions`."""
         with self._database.read() as connection:
-            return queries.run_versions(connection, run_pks)
+            return journal_queries.run_versions(connection, run_pks)
 
     def totals(
         self, kind: type[Run] | type[Experiment] | type[Tensorboard], pks: Sequence[int]
@@ -253,10 +253,10 @@ def _append(
     seen: Collection[_Seen],
 ) -> None:
     """Writes one request."""
-    if _outdated(seen, queries.existing_runs(connection, (run_pk for run_pk, _ in rows))):
+    if _outdated(seen, journal_queries.existing_runs(connection, (run_pk for run_pk, _ in rows))):
         raise _deleted()
     for run_pk, payload in rows:
-        version = queries.insert_journal(connection, run_pk, payload)
+        version = journal_queries.insert_journal(connection, run_pk, payload)
         if run_pk in payloads:
             payload_rows.write(connection, payloads[run_pk], version)
 
@@ -268,7 +268,9 @@ def _append_all(
 ) -> list[errors.TensordeckError | None]:
     """Writes several requests, but for those with a run that is gone, or not what was looked up."""
     pairs = {pair for request in seen for pair in request}
-    gone = _outdated(pairs, queries.existing_runs(connection, {run_pk for run_pk, _ in pairs}))
+    gone = _outdated(
+        pairs, journal_queries.existing_runs(connection, {run_pk for run_pk, _ in pairs})
+    )
     rows: list[tuple[int, bytes]] = []
     outcomes: list[errors.TensordeckError | None] = []
     for request, looked_up in zip(requests, seen, strict=True):
@@ -276,7 +278,7 @@ def _append_all(
         outcomes.append(_deleted() if lost else None)
         if not lost:
             rows += request
-    queries.insert_journal_rows(connection, rows)
+    journal_queries.insert_journal_rows(connection, rows)
     return outcomes
 
 
@@ -296,7 +298,7 @@ def _deleted() -> errors.NotFound:
 
 
 def _journal(connection: Connection, series: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
-    return queries.journal_rows(connection, {run_pk for run_pk, _ in series})
+    return journal_queries.journal_rows(connection, {run_pk for run_pk, _ in series})
 
 
 def _intact(rows: Sequence[tuple[int, bytes]], wanted: Collection[int]) -> dict[int, Batch]:
