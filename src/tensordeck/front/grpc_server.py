@@ -30,6 +30,9 @@ MESSAGE_LIMIT: Final = 256 * 2**20
 DETAILS_LIMIT: Final = 4096
 """Characters of an error's text: it travels in a header."""
 
+WINDOW: Final = 4 * 2**20
+"""Bytes that a client may have under way, and that one frame may have: as gRPC would begin with."""
+
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -37,6 +40,11 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_connection_idle_ms", 600_000),
+    # No pings to measure the path: a client that connects for one call would have to answer one,
+    # and each passes the door. Without them both sizes are HTTP/2's smallest if not said here.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW),
+    ("grpc.http2.max_frame_size", WINDOW),
 )
 
 
