@@ -167,7 +167,8 @@ class Folder:
                     if run.run_pk not in self._damaged
                 ]
             self._remember(pending)
-            random.SystemRandom().shuffle(pending)  # servers that share a database seldom meet at a run
+            # Servers that share a database seldom meet at a run.
+            random.SystemRandom().shuffle(pending)
             for run in pending:
                 if not due(run):
                     continue
