@@ -122,15 +122,21 @@ def test_a_job_is_followed_to_its_end_and_told_about(cli, jobs):
     assert listed[1].endswith("first")
 
 
-def test_a_job_that_fails_makes_the_command_fail_and_its_replicas_are_told_apart(cli, jobs, server):
+def test_a_job_that_fails_makes_the_command_fail_and_its_replicas_are_told_apart(
+    cli, jobs, server, tmp_path
+):
     number = jobs.start(
-        """
-        import json, os, sys, time
+        f"""
+        import json, os, pathlib, sys, time
+        first_spoke = pathlib.Path({str(tmp_path / "spoken")!r})
         task = json.loads(os.environ["CLUSTER_SPEC"])["task"]
         print("I am", task["type"], flush=True)
-        if task["type"] == "workerpool1":
-            sys.exit(3)
-        time.sleep(100)  # until the job has failed
+        if task["type"] == "workerpool0":
+            first_spoke.touch()
+            time.sleep(100)  # until the job has failed
+        while not first_spoke.exists():
+            time.sleep(0.01)
+        sys.exit(3)
         """,
         replicas=2,
     )

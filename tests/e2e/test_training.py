@@ -109,7 +109,7 @@ def test_a_job_goes_on_while_the_server_is_away(own_house, end):
     house.eventually(lambda: house.job(job)["state"] == "JOB_STATE_RUNNING")
     go(house, job, 19)
 
-    assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED"
+    house.succeeded(job)
     assert points(house, board, job) == list(range(30))
 
 
@@ -133,7 +133,7 @@ def test_a_job_that_ended_while_the_server_was_away_is_found_ended(own_house):
     house.eventually(lambda: '"succeeded"' in status.read_text())
     house.server.start()
 
-    assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED"
+    house.succeeded(job)
     assert points(house, board, job) == list(range(30))
 
 
@@ -195,7 +195,7 @@ def test_replicas_find_each_other(house):
     )
     job = house.submit(chief, worker)
 
-    assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED", house.job(job)
+    house.succeeded(job)
     assert "chief was told hello from 1" in house.log(job)
 
 
@@ -213,7 +213,7 @@ def test_a_program_s_own_calls_come_to_us_as_the_job_s_account(house):
     )
     job = house.submit(program)
 
-    assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED", house.job(job)
+    house.succeeded(job)
     log = house.log(job)
     assert f"bucket {house.bucket}" in log
     assert f"account {ACCOUNT} my-project" in log
@@ -343,7 +343,7 @@ def test_two_servers_share_the_jobs_of_one_store(tmp_path, images):
         jobs = [house.submit(f"{program}; import time; time.sleep(1)") for _ in range(6)]
 
         for job in jobs:
-            assert house.ended(job)["state"] == "JOB_STATE_SUCCEEDED", house.job(job)
+            house.succeeded(job)
         ids = {job.rpartition("/")[2] for job in jobs}
         here, there = (
             {folder.name for folder in (server.data_dir / "jobs").iterdir()} & ids

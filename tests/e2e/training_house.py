@@ -113,6 +113,11 @@ class TrainingHouse:
         """A job, once it has ended."""
         return self.eventually(lambda: (job := self.job(name))["state"] in ENDED and job)
 
+    def succeeded(self, name: str) -> None:
+        """Waits for a job's end; fails with what it said if that is not a success."""
+        job = self.ended(name)
+        assert job["state"] == "JOB_STATE_SUCCEEDED", f"{job.get('error')}\n{self.log(name)}"
+
     def folder(self, name: str) -> Path:
         """The folder of a job's first attempt."""
         return self.server.data_dir / "jobs" / name.rpartition("/")[2] / "1"

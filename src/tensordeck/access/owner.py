@@ -5,13 +5,12 @@ for access tokens.
 """
 
 import json
-import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from tensordeck.errors import FailedPrecondition
+from tensordeck.whole_file import write_whole
 
 OWNER: Final = "owner@tensordeck.local"
 """The principal of whoever owns the data directory."""
@@ -65,18 +64,7 @@ def write_owner_file(path: Path, refresh_token: str) -> None:
     }
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp makes it 0600 from the first moment.
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".owner-")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(content, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        write_whole(path, f"{json.dumps(content, indent=2)}\n".encode(), durable=True)
     except OSError as error:
         raise FailedPrecondition(
             f"The owner's credential can't be written to {path}: {error.strerror}. "

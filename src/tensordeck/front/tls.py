@@ -25,6 +25,7 @@ import certifi
 from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.front.google_hosts import CERTIFICATE_NAMES
 from tensordeck.settings import Settings
+from tensordeck.whole_file import PUBLIC, sync_folder, write_whole
 
 RENEW_DAYS: Final = 30
 """A certificate that ends sooner than this is renewed at start."""
@@ -33,7 +34,6 @@ BUNDLE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDL
 """Variables that may name authorities which the user trusts already (a company's own)."""
 
 _DNS_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
-_PUBLIC: Final = 0o644
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
@@ -102,7 +102,7 @@ def ensure_certificates(
             expires, _ = _inspect(files)
         bundle = _bundle(files, environ)
         if not files.bundle.exists() or files.bundle.read_bytes() != bundle:
-            _write(files.bundle, bundle, _PUBLIC)
+            write_whole(files.bundle, bundle, PUBLIC, durable=True)
     except OSError as error:
         raise FailedPrecondition(
             f"{error.filename or folder}: {error.strerror}. The server keeps its certificates in "
@@ -128,13 +128,13 @@ def _make_all(folder: Path, names: frozenset[str]) -> None:
     try:
         files = _files(partial)
         ca, ca_key = authority.make_authority(f"Tensordeck CA of {socket.gethostname()}")
-        _write(files.ca, ca, _PUBLIC)
-        _write(files.ca_key, ca_key)
+        write_whole(files.ca, ca, PUBLIC, durable=True)
+        write_whole(files.ca_key, ca_key, durable=True)
         _issue(files, names)
         partial.chmod(0o755)
-        _sync(partial)  # a name that outlives a power cut should stand for all four files
+        sync_folder(partial)  # a name that outlives a power cut should stand for all four files
         partial.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -157,8 +157,10 @@ def _issue(files: Certificates, names: frozenset[str]) -> None:
             "bundle."
         ) from error
     if not files.key.exists():
-        _write(files.key, authority.make_key())
-    _write(files.cert, issuer.issue(files.key.read_bytes(), sorted(names)), _PUBLIC)
+        write_whole(files.key, authority.make_key(), durable=True)
+    write_whole(
+        files.cert, issuer.issue(files.key.read_bytes(), sorted(names)), PUBLIC, durable=True
+    )
 
 
 def _require_both(certificate: Path, key: Path, way_out: str) -> None:
@@ -266,28 +268,3 @@ def _bundle(files: Certificates, environ: Mapping[str, str]) -> bytes:
         parts.append(Path(certifi.where()).read_bytes().strip())
     parts.append(files.ca.read_bytes().strip())
     return b"\n".join(parts) + b"\n"
-
-
-def _sync(folder: Path) -> None:
-    """Makes a folder's names safe from a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Writes a file, whole or not at all."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(partial).replace(path)
-        _sync(path.parent)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise

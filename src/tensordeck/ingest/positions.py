@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from tensordeck.whole_file import write_whole
+
 __all__ = ["FilePosition", "Positions", "default_folder"]
 
 log = logging.getLogger(__name__)
@@ -101,10 +103,8 @@ class Positions:
             "run_created": self.run_created,
             "files": {name: asdict(file) for name, file in self.files.items()},
         }
-        part = self.path.with_suffix(f".{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(content))
-            part.replace(self.path)
+            write_whole(self.path, json.dumps(content).encode())
         except OSError as error:
             log.warning("Positions can't be kept in %s: %s.", self.path, error)

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from tensordeck import confined
 from tensordeck.confined import Found
+from tensordeck.whole_file import write_whole
 
 __all__ = ["FileChanges", "Mark", "mark_of"]
 
@@ -109,10 +110,9 @@ class FileChanges:
 
     def save(self) -> None:
         """Writes the memory, whole or not at all; it only saves work, so that failing is fine."""
-        draft = self._memory.with_suffix(".part")
         try:
-            draft.write_text(json.dumps({"version": _VERSION, "files": dict(self._known)}))
-            draft.replace(self._memory)
+            content = {"version": _VERSION, "files": dict(self._known)}
+            write_whole(self._memory, json.dumps(content).encode())
         except OSError as error:
             log.warning("%s can't be written: %s.", self._memory, error)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from tensordeck.jobs.bucket_paths import BucketPaths
 from tensordeck.jobs.executor import Handle
+from tensordeck.whole_file import write_whole
 
 __all__ = ["NOTE", "JobFolder", "JobsFolder", "Note"]
 
@@ -95,9 +96,7 @@ class JobFolder:
 
     def leave_note(self, note: "Note") -> None:
         """Leaves word of what was started, for a server that knows only the folder."""
-        draft = self.path / f"{NOTE}.tmp"
-        draft.write_text(json.dumps(asdict(note)))
-        draft.replace(self.path / NOTE)
+        write_whole(self.path / NOTE, json.dumps(asdict(note)).encode())
 
 
 class JobsFolder:
@@ -123,9 +122,7 @@ class JobsFolder:
         file = self.path / "place"
         if not file.is_file():
             self.path.mkdir(parents=True, exist_ok=True)
-            draft = file.with_suffix(".tmp")
-            draft.write_text(uuid.uuid4().hex)
-            draft.replace(file)
+            write_whole(file, uuid.uuid4().hex.encode(), keep=True)
         return file.read_text()
 
     def attempts(self) -> Iterator[tuple[str, int, JobFolder]]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 from tensordeck import errors, names
@@ -10,6 +9,7 @@ from tensordeck.access.local import LocalAccess
 from tensordeck.services.projects import project_number
 from tensordeck.store.contract import Catalog
 from tensordeck.store.resources import Credential, CustomJob
+from tensordeck.whole_file import write_whole
 
 __all__ = ["issue", "service_account", "withdraw"]
 
@@ -38,11 +38,7 @@ def issue(access: LocalAccess, job: CustomJob, path: Path) -> None:
         return
     project = names.ResourceName.parse(job.name).project
     key = access.create_service_account_key(service_account(job), project)
-    draft = path.with_suffix(".tmp")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(key, file)
-    draft.replace(path)
+    write_whole(path, json.dumps(key).encode())
 
 
 def withdraw(access: LocalAccess, catalog: Catalog, path: Path) -> None:

@@ -156,12 +156,12 @@ def _bundle(endpoint: Endpoint, environ: Mapping[str, str]) -> Path:
         return ours
     import zlib  # noqa: PLC0415 -- as above: rarely needed
 
+    from tensordeck.whole_file import PUBLIC, write_whole  # noqa: PLC0415 -- as above
+
     pem = b"\n".join(file.read_bytes() for file in (ours, *own))
     folder = ours.parent if endpoint.local else endpoint.state_dir
     merged = folder / f"bundle-{zlib.crc32(pem):08x}.pem"
     if not merged.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = merged.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(pem)
-        partial.replace(merged)
+        write_whole(merged, pem, PUBLIC)
     return merged

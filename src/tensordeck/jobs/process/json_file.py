@@ -1,22 +1,15 @@
 """JSON files that are whole or not there, and that nobody else may read."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from tensordeck.whole_file import write_whole
 
 
 def write_json(path: Path, document: Any) -> None:
     """Replaces a file; readers see the old one or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(document).encode())
 
 
 def read_json(path: Path) -> Any:

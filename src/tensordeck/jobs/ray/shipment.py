@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 _PACKAGE: Final = "tensordeck"
-_PARTS: Final = ("__init__.py", "errors.py", "jobs", "telemetry")
+_PARTS: Final = ("__init__.py", "errors.py", "jobs", "telemetry", "whole_file.py")
 """What the launcher imports, and more, is among these."""
 _MAIN: Final = "from tensordeck.jobs.ray.launcher import main\nmain()\n"
 
