@@ -24,6 +24,9 @@ from tests.s3_server import S3Server, open_s3
 
 START_SECONDS = 60
 
+# A shell that starts a command with `&` lets it ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass
 class Server:
