@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 .DEFAULT_GOAL := help
+# Files of tests run two at a time: their servers wait for disks and for one another half the time.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # A server without compiled modules takes seconds to start, and the tests start many.
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,10 +28,10 @@ check: $(VENV)/.test ## Lint, types, layers, lock files
 	$(BIN)/lint-imports
 
 test: $(VENV)/.test ## Everything but what needs TensorFlow, PyTorch, a browser or minutes
-	$(BIN)/python -m pytest -m "not heavy and not torture" $(ARGS)
+	$(PYTEST) -m "not heavy and not torture" $(ARGS)
 
 test-all: $(VENV)/.test-all ## All tests: the tutorial, real event files, Chromium, kill -9
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 torture: $(VENV)/.test-all ## Faults and a soak in their long form (hours; test-all has the short one)
 	TORTURE=long $(BIN)/python -m pytest -m torture $(ARGS)

@@ -5,7 +5,10 @@ import json
 import os
 import resource
 import signal
+import tempfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,12 +52,32 @@ def test_signal_lets_a_request_in_flight_finish(fresh_server: Server, number: in
     assert status == [0]
 
 
-def test_sockets_of_a_killed_server_go_with_the_next_start(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_a_temporary_directory_may_have_a_long_name(tmp_path, monkeypatch) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+
+    server = make_server(tmp_path / "data").start()
+
+    assert server.token
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+def test_sockets_of_a_killed_server_go_with_the_next_start(
+    tmp_path, short_folder, monkeypatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short_folder))
     killed = make_server(tmp_path / "killed").start()
-    (abandoned,) = tmp_path.glob("tensordeck-sockets-*")
+    (abandoned,) = short_folder.glob("tensordeck-sockets-*")
     alive = make_server(tmp_path / "alive").start()
-    (kept,) = set(tmp_path.glob("tensordeck-sockets-*")) - {abandoned}
+    (kept,) = set(short_folder.glob("tensordeck-sockets-*")) - {abandoned}
     killed.kill()
     next_one = make_server(tmp_path / "next").start()
 
@@ -62,7 +85,7 @@ def test_sockets_of_a_killed_server_go_with_the_next_start(tmp_path, monkeypatch
     assert kept.exists()
     assert alive.token  # it still takes calls
     assert next_one.stop() == alive.stop() == 0
-    assert not list(tmp_path.glob("tensordeck-sockets-*"))
+    assert not list(short_folder.glob("tensordeck-sockets-*"))
 
 
 def test_a_full_disk_refuses_writes_answers_reads_and_recovers(fresh_server: Server) -> None:

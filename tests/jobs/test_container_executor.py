@@ -353,6 +353,20 @@ def test_a_container_that_runs_too_long_is_ended(host):
     assert "longer than its timeout of 0.2 s" in status.reason
 
 
+def test_a_server_that_another_one_followed_does_not_take_its_end_for_a_loss(host):
+    flag = host.folder / "flag"
+    launch = host.launch(replica(f"while ! test -e {flag}; do sleep 0.05; done"))
+    slow = ContainerExecutor(period_seconds=1.5)
+    slow.start(launch)
+    handle = host.start(launch)
+    eventually(lambda: slow.poll(handle)[0].phase is Phase.RUNNING)
+    flag.touch()
+
+    assert host.ended(handle)[0].phase is Phase.SUCCEEDED
+    eventually(lambda: slow.poll(handle)[0].phase.ended)
+    assert slow.poll(handle)[0].phase is Phase.SUCCEEDED
+
+
 def test_another_server_goes_on_where_the_first_one_stopped(host):
     flag = host.folder / "flag"
     script = f"echo before; while ! test -e {flag}; do sleep 0.05; done; echo after"

@@ -161,10 +161,11 @@ def test_what_a_job_installs_stays_its_own(host: Host, wheel: Path) -> None:
     assert "No module named 'greeting'" in text(launch)
 
 
+@pytest.mark.parametrize("place", ["environments", "x" * 150])
 def test_scripts_of_the_image_run_with_the_packages_of_the_job(
-    tmp_path: Path, environments: Path, images: Path
+    tmp_path: Path, place: str, images: Path
 ) -> None:
-    host = Host(tmp_path, environments, images=images)
+    host = Host(tmp_path, tmp_path / place, images=images)
     replica = host.replica(image="greeter", command=("sh", "-c", "greet; which python greet"))
     launch, [status] = host.run(replica)
     assert status.phase is Phase.SUCCEEDED

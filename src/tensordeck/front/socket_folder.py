@@ -11,6 +11,9 @@ from typing import Final
 
 _PREFIX: Final = "tensordeck-sockets-"
 _LOCK: Final = "lock"
+_LONGEST: Final = 70
+"""Bytes of a folder's name, so that our folder and a socket in it fit into `sun_path`: 104 bytes
+on BSD, 108 on Linux (unix(7))."""
 
 
 @contextmanager
@@ -23,10 +26,14 @@ def socket_folder() -> Iterator[Path]:
     by a stranger.
 
     Yields:
-        The folder. Its path is short: a socket's may have about 100 bytes.
+        The folder: in the temporary directory, or in `/tmp` where that one's path is too long for
+        a socket's (batch systems make such).
     """
-    _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+    above = tempfile.gettempdir()
+    if len(os.fsencode(above)) > _LONGEST:
+        above = "/tmp"  # noqa: S108 -- the folder in it is made anew and for this user only
+    _remove_abandoned(Path(above))
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=above) as name:
         folder = Path(name)
         draft = folder / "lock.new"
         with draft.open("w") as held:
@@ -36,8 +43,8 @@ def socket_folder() -> Iterator[Path]:
             yield folder
 
 
-def _remove_abandoned() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def _remove_abandoned(above: Path) -> None:
+    for folder in above.glob(f"{_PREFIX}*"):
         # Another server may be removing it too, and other users' folders are not ours to open.
         with suppress(OSError):
             found = folder.lstat()

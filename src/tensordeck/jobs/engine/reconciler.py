@@ -114,6 +114,10 @@ class Reconciler:
     def _begin(self) -> None:
         """Hands the replica to its engine, or says why not."""
         if self._seen.status.phase is Phase.RUNNING:
+            kept = self._record.seen(self._seen.status.name)
+            if kept is not None and kept.status.phase.ended:
+                self._seen = kept  # another server saw its end, and has removed it
+                return
             reason = "It is gone: somebody has removed it, or its engine has lost it."
             self._note(Sight(phase=Phase.LOST, reason=reason))
         elif self._record.cancel_requested:

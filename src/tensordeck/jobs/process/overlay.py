@@ -30,6 +30,10 @@ sys.path[:] = rest[:place] + [path for path in users if path in sys.path] + rest
 '''
 
 
+_LINE = 4096
+"""More bytes than the first lines of a console script have."""
+
+
 def lay(folder: Path, environment: Environment) -> Path:
     """Makes an overlay.
 
@@ -84,8 +88,11 @@ def _is_python_script(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
-        begin = file.readline(256)
-    return begin.startswith(b"#!") and b"python" in begin
+        first, second = file.readline(_LINE), file.readline(_LINE)
+    # An interpreter's path that is too long for the kernel, or has spaces, stands in the second
+    # line, which a shell executes and Python takes for a string.
+    line = second if first.startswith(b"#!/bin/sh") and second.startswith(b"'''exec'") else first
+    return first.startswith(b"#!") and b"python" in line
 
 
 def _write_script(path: Path, line: str) -> None:
