@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.chromium import open_chromium
 
 NAME_OF = "e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent"
 PLACE = "projects/pages/locations/us-central1"
+GUIDELINES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+"""Sets of axe's rules: https://www.deque.com/axe/core-documentation/api-documentation/"""
 
 pytestmark = pytest.mark.heavy
 
@@ -52,7 +55,8 @@ def page(request, server) -> Iterator[Any]:
         check=True,
     ).stdout.strip()
     with open_chromium() as browser:
-        page = browser.new_page(color_scheme=request.param, viewport={"width": 1280, "height": 800})
+        viewport: Any = {"width": 1280, "height": 800}
+        page = browser.new_context(color_scheme=request.param, viewport=viewport).new_page()
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -121,3 +125,23 @@ def test_every_control_has_a_name_and_nothing_overflows(page, instance, server):
             assert page.get_by_role("banner").count() == 1
             assert page.get_by_role("main").count() == 1
             assert page.get_by_role("heading", level=1).count() == 1
+
+
+def test_no_page_breaks_a_rule_of_accessibility(page, instance, server):
+    home = f"http://localhost:{server.port}"
+    paths = [
+        "",
+        instance,
+        f"{instance}/experiments/first",
+        f"{instance}/experiments/first/delete",
+        f"{instance}/experiments/missing",
+        "experiment/nothing-of-ours/",
+        "signed out",
+    ]
+    page = page.context.new_page()  # nobody minds that some of these are errors
+    for path in paths:
+        if path == "signed out":
+            page.context.clear_cookies()
+        page.goto(f"{home}/{path}")
+        broken = Axe().run(page, options={"runOnly": GUIDELINES})
+        assert broken.violations_count == 0, f"{path}: {broken.generate_report()}"
