@@ -9,10 +9,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"
 NOBODY = "02:00:00:00:00:99"
+_PREFIX = "td"
 
 
 class BlackHole:
@@ -27,6 +29,7 @@ class BlackHole:
         self.launcher = ("ip", "netns", "exec", name)
         self._here = f"{name}a"
         self._there = f"{name}b"
+        _remove_abandoned()
         _ip("netns", "add", name)
         _ip("link", "add", self._here, "type", "veth", "peer", "name", self._there, "netns", name)
         _ip("addr", "add", f"{HERE}/30", "dev", self._here)
@@ -63,13 +66,23 @@ class BlackHole:
 def open_black_hole() -> Iterator[BlackHole]:
     """Makes the network; skips the test where that is not allowed."""
     try:
-        network = BlackHole(f"td{os.getpid() % 100_000}")
+        network = BlackHole(f"{_PREFIX}{os.getpid()}")
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"network namespaces can't be made here: {error}")
     try:
         yield network
     finally:
         network.close()
+
+
+def _remove_abandoned() -> None:
+    """Removes networks of tests that were killed: their addresses are those that we take."""
+    for line in _ip("-o", "address", "show", "to", f"{HERE}/30").splitlines():
+        device = line.split()[1]
+        name = device.removesuffix("a")
+        if not psutil.pid_exists(int(name.removeprefix(_PREFIX))):
+            _ip("link", "delete", device)
+            _ip("netns", "delete", name)
 
 
 def _ip(*arguments: str) -> str:

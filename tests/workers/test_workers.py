@@ -70,6 +70,7 @@ def test_a_worker_asked_to_end_lets_its_calls_finish_and_is_replaced(server: Ser
         f"POST /v1/{PLACE}/tensorboards HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
     )
+    wait_until(lambda: any(connections_of(w, server.port) for w in workers_of(server)))
     (holder,) = (w for w in workers_of(server) if connections_of(w, server.port))
     holder.terminate()
     wait_until(lambda: len(workers_of(server)) == 3)  # the next one comes up meanwhile

@@ -47,6 +47,9 @@ def refused(error: BaseException) -> errors.TensordeckError | None:
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     if cause is not None and hasattr(cause, "sqlstate"):
         return _refused_by_postgresql(cause.sqlstate, cause)
+    if isinstance(cause, UnicodeDecodeError):
+        # The driver can't read SQLite's message, which cites a definition of a damaged table.
+        return errors.DataLoss("The database is damaged. Stop the server and restore a backup.")
     if not isinstance(cause, sqlite3.Error):
         if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
             return errors.Internal(f"The database layer failed ({type(error).__name__}).")
