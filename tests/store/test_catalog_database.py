@@ -120,7 +120,7 @@ def test_a_stranger_s_database_is_refused(settings: Settings) -> None:
         open_database(settings)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "header"])
+@pytest.mark.parametrize("damage", ["garbage", "cut", "header", "schema"])
 def test_a_damaged_database_is_refused_in_one_line(
     database: Database, settings: Settings, damage: str
 ) -> None:
@@ -133,6 +133,8 @@ def test_a_damaged_database_is_refused_in_one_line(
             "garbage": b"This is no database. " * 1000,
             "cut": content[: len(content) // 2],
             "header": b"\xff" * 100 + content[100:],
+            # SQLite cites this in its message, which then is no UTF-8.
+            "schema": content.replace(b"CREATE TABLE runs", b"CREATE TABL\xcf runs"),
         }[damage]
     )
 
