@@ -13,6 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.chromium import open_chromium
 
 NAME_OF = "e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent"
+WITHIN = """[...document.querySelectorAll("main .card, main p, main h1")]
+    .every(e => e.scrollWidth <= e.clientWidth)"""
 PLACE = "projects/pages/locations/us-central1"
 GUIDELINES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 """Sets of axe's rules: https://www.deque.com/axe/core-documentation/api-documentation/"""
@@ -134,7 +136,7 @@ def test_no_page_breaks_a_rule_of_accessibility(page, instance, server):
         instance,
         f"{instance}/experiments/first",
         f"{instance}/experiments/first/delete",
-        f"{instance}/experiments/missing",
+        f"{instance}/experiments/{'missing' * 20}",
         "experiment/nothing-of-ours/",
         "signed out",
     ]
@@ -145,3 +147,4 @@ def test_no_page_breaks_a_rule_of_accessibility(page, instance, server):
         page.goto(f"{home}/{path}")
         broken = Axe().run(page, options={"runOnly": GUIDELINES})
         assert broken.violations_count == 0, f"{path}: {broken.generate_report()}"
+        assert page.evaluate(WITHIN), f"{path}: something sticks out of its frame"
