@@ -105,17 +105,18 @@ class TensordeckSession(Session):
                 connection.execute("VACUUM")  # as autovacuum does, only now
             size = self._ask("SELECT pg_database_size(current_database())")
             return size + blocks(*self._data, self._folder / "objects")
-        self._ask("PRAGMA wal_checkpoint(TRUNCATE)", write=True)
-        # Pages that folding has freed are used again before the file grows.
-        free = self._ask("PRAGMA freelist_count") * self._ask("PRAGMA page_size")
-        return blocks(*self._data) - free
+        # Pages that folding has freed are used again before the file grows; the log's pages count.
+        pages = self._ask(
+            "SELECT (page_count - freelist_count) * page_size"
+            " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+        return pages + blocks(self._data[0] / "blobs")
 
-    def _ask(self, query: str, *, write: bool = False) -> int:
+    def _ask(self, query: str) -> int:
         if self._url:
             with psycopg.connect(self._url) as connection:
                 return int(connection.execute(query).fetchone()[0])
-        mode = "rw" if write else "ro"
-        file = f"file:{self._data[0] / 'tensordeck.db'}?mode={mode}"
+        file = f"file:{self._data[0] / 'tensordeck.db'}?mode=ro"
         with contextlib.closing(sqlite3.connect(file, uri=True, timeout=30)) as connection:
             return int(connection.execute(query).fetchone()[0])
 
