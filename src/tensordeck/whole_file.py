@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PRIVATE", "PUBLIC", "sync_folder", "write_whole"]
+__all__ = ["PRIVATE", "PUBLIC", "sync", "write_whole"]
 
 PRIVATE: Final = 0o600
 """The mode of a file that only its owner reads."""
@@ -47,12 +47,12 @@ def write_whole(
         Path(draft).unlink(missing_ok=True)
         raise
     if durable:
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes a folder's names safe from a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Makes a file's content, or a folder's names, safe from a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,7 +11,7 @@ from typing import Final
 
 _PREFIX: Final = "tensordeck-sockets-"
 _LOCK: Final = "lock"
-_LONGEST: Final = 70
+_LONGEST: Final = 66
 """Bytes of a folder's name, so that our folder and a socket in it fit into `sun_path`: 104 bytes
 on BSD, 108 on Linux (unix(7))."""
 

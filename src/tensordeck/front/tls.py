@@ -25,7 +25,7 @@ import certifi
 from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.front.google_hosts import CERTIFICATE_NAMES
 from tensordeck.settings import Settings
-from tensordeck.whole_file import PUBLIC, sync_folder, write_whole
+from tensordeck.whole_file import PUBLIC, sync, write_whole
 
 RENEW_DAYS: Final = 30
 """A certificate that ends sooner than this is renewed at start."""
@@ -132,9 +132,9 @@ def _make_all(folder: Path, names: frozenset[str]) -> None:
         write_whole(files.ca_key, ca_key, durable=True)
         _issue(files, names)
         partial.chmod(0o755)
-        sync_folder(partial)  # a name that outlives a power cut should stand for all four files
+        sync(partial)  # a name that outlives a power cut should stand for all four files
         partial.rename(folder)
-        sync_folder(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -6,7 +6,6 @@ of the catalog) is changed only after the bytes are safe.
 """
 
 import contextlib
-import os
 import re
 import secrets
 import time
@@ -29,6 +28,7 @@ from tensordeck.store.outage import Outage
 from tensordeck.store.resources import Bucket, Resource, StoredObject, UploadSession
 from tensordeck.store.s3_uploads import UnfinishedUploads
 from tensordeck.store.walk import walk
+from tensordeck.whole_file import sync
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -227,11 +227,11 @@ class ObjectStoreBlobs(Blobs):
             return
         path = self._folder / key
         with self._asking(key):
-            _fsync(path)
-            _fsync(path.parent)
+            sync(path)
+            sync(path.parent)
             shard = path.parent.name
             if shard not in self._synced_shards:
-                _fsync(self._folder)
+                sync(self._folder)
                 self._synced_shards.add(shard)
 
 
@@ -282,11 +282,3 @@ def _objects(catalog: Catalog, bucket: str) -> Iterator[StoredObject]:
         yield from walk(catalog, StoredObject, bucket)
     except errors.NotFound:  # the bucket was deleted meanwhile, and all in it
         return
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
