@@ -68,7 +68,7 @@ log: Final = logging.getLogger("tensordeck")
 _CERTIFICATE_SECONDS: Final = 60.0
 """How long a renewed certificate may lie there before it is shown, without a SIGHUP."""
 _FIRST_ANSWERS: Final = 0.5
-"""Seconds in which nothing is loaded for jobs: it would take as long from the first answers."""
+"""Seconds in which nothing else is made ready: it would take as long from the first answers."""
 
 
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
@@ -200,7 +200,8 @@ class _Parts:
         self._stopping = asyncio.Event()
         board = board_app(store.lagging, access, draining=self._stopping.is_set)
         templates = Templates()
-        self._preparations = (board.prepare, templates.prepare, rest.prepare)
+        self._prepare_board = board.prepare
+        self._preparations = (templates.prepare, rest.prepare)
         app = HttpApp(
             rest=rest,
             storage=storage_app(store, access),
@@ -241,6 +242,7 @@ class _Parts:
 
     async def start(self, began: float) -> Running:
         """Starts everything; returns once calls are taken."""
+        self._beside(self._make_board_ready)
         await self._grpc.start()
         self._tasks = [asyncio.create_task(server.serve()) for server in self._http]
         for server in self._http:
@@ -250,7 +252,7 @@ class _Parts:
         except BaseException:
             await self._grpc.stop(0)
             raise
-        threading.Thread(target=self._prepare, args=(port,), name="prepare", daemon=True).start()
+        self._beside(self._prepare, port)
         url = self._settings.public_url or f"http://{shown_host(self._settings.host)}:{port}"
         return Running(
             url=url,
@@ -260,18 +262,26 @@ class _Parts:
             start_seconds=time.monotonic() - began,
         )
 
+    def _beside(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Starts what no answer waits for, on a thread of its own."""
+        threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True).start()
+
+    def _make_board_ready(self) -> None:
+        """Unpacks and packs the board's program: without the interpreter's lock, for the most."""
+        try:
+            self._prepare_board()
+        except errors.TensordeckError as error:
+            log.warning("%s", error.message)
+
     def _prepare(self, port: int) -> None:
-        """Does, beside the first calls, what later ones need: no start should wait for it.
+        """Does, after the first answers, what later calls need: no start should wait for it.
 
         Jobs come last: nobody waits for them as one does for a page.
         """
+        self._ended.wait(_FIRST_ANSWERS)
         for prepare in self._preparations:
-            try:
-                prepare()
-            except errors.TensordeckError as error:
-                log.warning("%s", error.message)
+            prepare()
         with contextlib.ExitStack() as duties:
-            self._ended.wait(_FIRST_ANSWERS)
             if self._is_worker:
                 self._jobs.load(port)
                 duties.enter_context(data_directory.wait_for_duties(self._settings.data_dir))

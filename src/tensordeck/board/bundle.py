@@ -26,8 +26,8 @@ SUPPORTED: Final = "tensorboard>=2.20,<2.22"
 Encoding = Literal["zstd", "gzip", ""]
 
 _ROUTE: Final = re.compile(
-    r'\{routeKind:(?P<kind>[\w$]+)\.EXPERIMENT,path:"/",ngComponent:(?P<page>[\w$]+),'
-    r"defaultRoute:!0,deepLinkProvider:new (?P<links>[\w$]+)\}"
+    rb'\{routeKind:(?P<kind>[\w$]+)\.EXPERIMENT,path:"/",ngComponent:(?P<page>[\w$]+),'
+    rb"defaultRoute:!0,deepLinkProvider:new (?P<links>[\w$]+)\}"
 )
 _SCRIPT: Final = re.compile(r'<script src="index\.js(?:\?[^"]*)?"></script>')
 _FONT: Final = "url(/font-roboto/"
@@ -82,7 +82,8 @@ class WebFiles:
         """Changes with any file's content: part of their addresses, which may be kept for ever."""
         with _archive() as archive:
             checksums = sorted((info.filename, info.CRC) for info in archive.infolist())
-        seed = repr((checksums, _ROUTE.pattern, _routes("", "", ""))).encode() + self._live_script
+        patch = (_ROUTE.pattern, _routes(b"", b"", b""))
+        seed = repr((checksums, *patch)).encode() + self._live_script
         return hashlib.sha256(seed).hexdigest()[:16]
 
     def file(self, name: str, accepted: str) -> WebFile:
@@ -140,22 +141,24 @@ class WebFiles:
         if not opened or len(parts) != 2:
             raise _unsupported("its page does not load index.js once")
         # Until its own program runs once, a page whose program we can't patch is of no use.
-        patch_routes(self._read("index.js").decode())
+        patch_routes(self._read("index.js"))
         return start + opened, parts[0], parts[1]
 
     def _content(self, name: str) -> bytes:
         if name == "live.js":
             return self._live_script
         content = self._read(name)
-        return patch_routes(content.decode()).encode() if name == "index.js" else content
+        return patch_routes(content) if name == "index.js" else content
 
     def _read(self, name: str) -> bytes:
         with _archive() as archive:
             return archive.read(name)
 
 
-def patch_routes(program: str) -> str:
+def patch_routes(program: bytes) -> bytes:
     """Gives the web app its two routes.
+
+    On bytes, for the first page waits for it: to make text of a program takes longer than this.
 
     Raises:
         FailedPrecondition: If its one route is not there exactly once.
@@ -171,12 +174,13 @@ def patch_routes(program: str) -> str:
     )
 
 
-def _routes(kind: str, page: str, links: str) -> str:
-    return ",".join(
-        f'{{routeKind:{kind}.{name},path:"{path}",ngComponent:{page},deepLinkProvider:new {links}}}'
+def _routes(kind: bytes, page: bytes, links: bytes) -> bytes:
+    return b",".join(
+        b'{routeKind:%b.%b,path:"%b",ngComponent:%b,deepLinkProvider:new %b}'
+        % (kind, name, path, page, links)
         for name, path in (
-            ("EXPERIMENT", "/experiment/:experimentId/"),
-            ("COMPARE_EXPERIMENT", "/compare/:experimentIds/"),
+            (b"EXPERIMENT", b"/experiment/:experimentId/"),
+            (b"COMPARE_EXPERIMENT", b"/compare/:experimentIds/"),
         )
     )
 
