@@ -7,9 +7,10 @@ quotes and parentheses. Stricter: a bare value, which would search all fields, i
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.names import shown
@@ -25,8 +26,7 @@ MAX_DEPTH: Final = 50
 MAX_ORDERS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """`field op value`.
 
     Attributes:
@@ -46,8 +46,7 @@ class Comparison:
     wildcard: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """`name(argument, ...)`, e.g. `in_context("...")`."""
 
     name: str
@@ -55,22 +54,19 @@ class Function:
     position: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     """`NOT f` or `-f`."""
 
     operand: "Filter"
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Struct, frozen=True):
     """`f AND g`, or a sequence `f g`."""
 
     operands: "tuple[Filter, ...]"
 
 
-@dataclass(frozen=True, slots=True)
-class Any_:  # noqa: N801 -- `Any` is typing's
+class Any_(Struct, frozen=True):  # noqa: N801 -- `Any` is typing's
     """`f OR g`."""
 
     operands: "tuple[Filter, ...]"
@@ -79,8 +75,7 @@ class Any_:  # noqa: N801 -- `Any` is typing's
 Filter = Comparison | Function | Not | All | Any_
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """One key of an order_by."""
 
     path: tuple[str, ...]

@@ -10,9 +10,10 @@ Example:
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Self
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 
@@ -44,8 +45,7 @@ BOARD_ID: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceName:
+class ResourceName(Struct, frozen=True):
     """A parsed resource name.
 
     Attributes:

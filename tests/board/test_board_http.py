@@ -1,12 +1,12 @@
 """The board over HTTP: who gets in, where addresses lead, what is sent again."""
 
 import json
-from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 import zstandard
+from msgspec.structs import replace
 
 from tensordeck.access import SESSION_COOKIE
 from tensordeck.names import board_id

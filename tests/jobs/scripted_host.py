@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from msgspec import structs
+
 from tensordeck.access import open_access
 from tensordeck.errors import FailedPrecondition
 from tensordeck.jobs.controller import Controller
@@ -146,7 +148,7 @@ class Installation:
         return self.store.catalog.get(CustomJob, name)
 
     def change(self, name: str, fields: Mapping[str, Any]) -> None:
-        self.store.catalog.update(CustomJob, name, lambda job: replace(job, **fields))
+        self.store.catalog.update(CustomJob, name, lambda job: structs.replace(job, **fields))
 
     def ended(self, name: str) -> CustomJob:
         """A job, once it has ended."""

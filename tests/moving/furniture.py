@@ -1,11 +1,11 @@
 """Fills stores with whatever can be in one, drawn by Hypothesis."""
 
-import dataclasses
 from typing import Any
 
 import google_crc32c
 import numpy as np
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tensordeck.store import Store
 from tensordeck.store.blobs import new_key
@@ -184,6 +184,4 @@ def _add_training(store: Store, data: st.DataObject) -> None:
     model = store.catalog.create(Model(name=f"{PLACE}/models/m", aliases={"default": "1"}))
     store.catalog.create(ModelVersion(name=f"{model.name}/versions/1", spec=draw(documents)))
     if draw(st.booleans()):
-        store.catalog.update(
-            Model, model.name, lambda found: dataclasses.replace(found, last_version=1)
-        )
+        store.catalog.update(Model, model.name, lambda found: replace(found, last_version=1))

@@ -1,9 +1,8 @@
 """A move that was cut off takes up whatever happened to the source since."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tensordeck import errors
 from tensordeck.moving.migration import migrate
@@ -89,9 +88,7 @@ def _change(place: Settings) -> None:
     catalog.update(
         StoredObject,
         "bucket/2",
-        lambda found: dataclasses.replace(
-            found, blob_key="cd/" + "9" * 30, size=6, crc32c=_crc32c(b"second")
-        ),
+        lambda found: replace(found, blob_key="cd/" + "9" * 30, size=6, crc32c=_crc32c(b"second")),
     )
     store.close()
 

@@ -52,11 +52,10 @@ def source(new_place: NewPlace) -> Settings:
 
 
 def _with_checksum(found: StoredObject) -> StoredObject:
-    import dataclasses
-
     import google_crc32c
+    from msgspec.structs import replace
 
-    return dataclasses.replace(found, crc32c=google_crc32c.value(CONTENT))
+    return replace(found, crc32c=google_crc32c.value(CONTENT))
 
 
 @pytest.fixture

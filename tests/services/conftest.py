@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tensordeck import protos
 from tensordeck.access import Caller
@@ -65,7 +66,7 @@ class Api:
 
     def over(self, **context: Any) -> "Api":
         """The same services for another kind of caller."""
-        return replace(self, context=replace(self.context, **context))
+        return replace(self, context=structs.replace(self.context, **context))
 
     def another_process(self) -> "Api":
         """Services that remember nothing of what these ones do, over the same store."""

@@ -1,11 +1,11 @@
 """Resources one by one: create, read, update, delete, and the rules between them."""
 
-import dataclasses
 import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tensordeck import errors
 from tensordeck.settings import Settings
@@ -157,7 +157,7 @@ def test_every_kind_comes_back_as_it_went_in(catalog: Catalog) -> None:
         assert catalog.get(type(resource), resource.name) == created
         own = {"pk": 0, "create_time": 0, "update_time": 0}
         own |= {"run_pk": 0} if isinstance(created, TimeSeries) else {}
-        assert dataclasses.replace(created, **own) == resource
+        assert replace(created, **own) == resource
 
 
 def test_a_series_knows_its_run(catalog: Catalog, run: Run) -> None:
@@ -378,9 +378,7 @@ def test_twenty_threads_that_update_one_row_lose_nothing(
             catalog.update(
                 Tensorboard,
                 tensorboard.name,
-                lambda record: dataclasses.replace(
-                    record, labels={"count": record.labels.get("count", 0) + 1}
-                ),
+                lambda record: replace(record, labels={"count": record.labels.get("count", 0) + 1}),
             )
 
     threads = [threading.Thread(target=add_ten) for _ in range(20)]
@@ -519,7 +517,7 @@ def test_a_reopened_store_has_everything(database: Database, settings: Settings)
         for record in created:
             expected = None if isinstance(record, Operation) else record
             if isinstance(record, Tensorboard):
-                expected = dataclasses.replace(record, run_count=1)
+                expected = replace(record, run_count=1)
             assert catalog.find(type(record), record.name) == expected
         assert catalog.create(Operation(name=f"{PLACE}/operations/2")).pk > last_key
     finally:
@@ -558,7 +556,5 @@ def test_a_number_that_becomes_a_flag_is_a_change(catalog):
     catalog.create(MetadataStore(name=STORE))
     name = f"{STORE}/contexts/c"
     catalog.create(Context(name=name, metadata={"_params": {"on": 1.0}}))
-    catalog.update(
-        Context, name, lambda now: dataclasses.replace(now, metadata={"_params": {"on": True}})
-    )
+    catalog.update(Context, name, lambda now: replace(now, metadata={"_params": {"on": True}}))
     assert catalog.get(Context, name).metadata["_params"]["on"] is True

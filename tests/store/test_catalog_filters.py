@@ -1,12 +1,12 @@
 """Filters on the catalog: what the client sends, and any filter against an oracle in Python."""
 
-import dataclasses
 import operator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tensordeck import errors
 from tensordeck.filters import All, Any_, Comparison, Filter, Function, Not, parse_filter
@@ -438,10 +438,7 @@ def test_any_filter_means_what_the_oracle_says(
         catalog.delete(MetadataStore, store)
     catalog.create(MetadataStore(name=store))
     records = catalog.create_many(
-        [
-            dataclasses.replace(context, name=f"{store}/contexts/{i}")
-            for i, context in enumerate(contexts)
-        ]
+        [replace(context, name=f"{store}/contexts/{i}") for i, context in enumerate(contexts)]
     )
 
     found = catalog.list(Context, store, filter=tree).items

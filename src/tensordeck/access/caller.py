@@ -1,11 +1,11 @@
 """The seam between transports and rights: a caller, and the two questions asked about one."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who makes a call.
 
     Attributes:

@@ -8,8 +8,9 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tensordeck.access.caller import Access, Caller
 from tensordeck.access.owner import (
@@ -45,8 +46,7 @@ _WAY_OUT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialInfo:
+class CredentialInfo(Struct, frozen=True):
     """A credential as people list it; holds no secret.
 
     Attributes:

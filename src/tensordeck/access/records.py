@@ -3,8 +3,9 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck import errors
 from tensordeck.store.contract import Catalog

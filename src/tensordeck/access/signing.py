@@ -9,8 +9,9 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from tensordeck.errors import Unauthenticated
 
@@ -23,8 +24,7 @@ class Purpose(Enum):
     SESSION = "td-session"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedToken:
+class SignedToken(Struct, frozen=True):
     """What a genuine token says.
 
     Attributes:

@@ -9,9 +9,10 @@ links); `forwarded` leads from those to the right page.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.names import (
@@ -33,8 +34,7 @@ _ALIAS: Final = re.compile(r"[A-Za-z0-9+._~-]{1,128}")
 _VERTEX_ID: Final = re.compile(r"([^+/,]+)\+([^+/,]+)\+([^+/,]+)\+([^+/,]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One experiment of a board.
 
     Attributes:
@@ -51,8 +51,7 @@ class Member:
         return self.experiment.partition("/experiments/")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class BoardAddress:
+class BoardAddress(Struct, frozen=True):
     """The experiments of a board, in the address' order.
 
     Attributes:

@@ -12,10 +12,11 @@ import re
 import threading
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata, resources
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from tensordeck.errors import FailedPrecondition
 
@@ -34,8 +35,7 @@ _FONT: Final = "url(/font-roboto/"
 _COMPRESSIBLE: Final = frozenset({".js", ".css", ".html", ".svg", ".json"})
 
 
-@dataclass(frozen=True, slots=True)
-class WebFile:
+class WebFile(Struct, frozen=True):
     """A file as it goes over the wire.
 
     Attributes:

@@ -6,11 +6,11 @@ to TensorBoard's own plugins (`board.tensorboard_app`).
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Final
 
 import orjson
+from msgspec import Struct, field
 from starlette.datastructures import FormData, QueryParams
 from starlette.responses import Response
 
@@ -38,8 +38,7 @@ FORMS: Final = frozenset({TIME_SERIES, SEVERAL_RUNS})
 """Addresses whose POST forms we read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A request for data of a board.
 
     Attributes:

@@ -8,8 +8,9 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from tensordeck.store.logged_runs import LoggedRun, Scalar
 from tensordeck.store.resources import TimeSeries
@@ -27,8 +28,7 @@ _NUMBERS: Final = (float, int)
 _NESTED: Final = (list, dict)
 
 
-@dataclass(frozen=True, slots=True)
-class EventSession:
+class EventSession(Struct, frozen=True):
     """A session as its summaries describe it.
 
     Attributes:

@@ -8,9 +8,10 @@ logged for runs has a stamp of its own: it changes often, and the many series do
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from tensordeck.board.address import BoardAddress
 from tensordeck.errors import NotFound
@@ -33,8 +34,7 @@ SeriesByTag = dict[str, dict[str, TimeSeries]]
 """Time series by run name and tag."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ExperimentList:
+class _ExperimentList(Struct, frozen=True):
     """One experiment, as it was when the catalog gave `stamp`."""
 
     stamp: str

@@ -5,12 +5,12 @@ The web app itself would say that the server may be down, and try for ever.
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from msgspec import Struct
 from starlette.responses import HTMLResponse
 
 from tensordeck.access import Caller
@@ -26,8 +26,7 @@ __all__ = ["problem_page"]
 _HOME: Final = ("All instances", "/")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """Something to do about it.
 
     Attributes:
@@ -41,8 +40,7 @@ class Step:
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """What a page says.
 
     Attributes:

@@ -6,9 +6,10 @@ then those of its sessions together. Most groups are one session.
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from tensordeck.board.sessions import MetricName, Session, Sessions
 from tensordeck.store.contract import NO_WALL_TIME, Catalog, Points
@@ -53,8 +54,7 @@ class MetricValue(NamedTuple):
     wall_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class MetricFilter:
+class MetricFilter(Struct, frozen=True):
     """A condition on one metric.
 
     Attributes:
@@ -80,8 +80,7 @@ class MetricFilter:
         return self.values is None or found.value in self.values
 
 
-@dataclass(frozen=True, slots=True)
-class MetricOrder:
+class MetricOrder(Struct, frozen=True):
     """An order by one metric.
 
     Attributes:
@@ -102,8 +101,7 @@ class MetricOrder:
         return 0.0, -found.value if self.descending else found.value
 
 
-@dataclass(frozen=True, slots=True)
-class SessionGroup:
+class SessionGroup(Struct, frozen=True):
     """Sessions with the same hyperparameters.
 
     Attributes:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
+from msgspec import Struct
+
 from tensordeck.board.hparams_summaries import (
     PLUGIN,
     EventSession,
@@ -145,8 +147,7 @@ class ParameterValues:
         return self.texts if kind is str else self.flags if kind is bool else self.numbers
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterColumn:
+class ParameterColumn(Struct, frozen=True):
     """A parameter of some sessions.
 
     Attributes:
@@ -166,8 +167,7 @@ class ParameterColumn:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MetricColumn:
+class MetricColumn(Struct, frozen=True):
     """A metric of some sessions.
 
     Attributes:
@@ -183,8 +183,7 @@ class MetricColumn:
     dataset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sessions:
+class Sessions(Struct, frozen=True):
     """The table; never changes.
 
     Attributes:

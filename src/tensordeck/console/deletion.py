@@ -24,7 +24,7 @@ _KINDS: Final[dict[str, type[Resource]]] = {
     "experiments": Experiment,
     "runs": Run,
 }
-_CHILDREN: Final = {
+_CHILDREN: Final[dict[str, tuple[type[Resource], str]]] = {
     "tensorboards": (Experiment, "experiment"),
     "experiments": (Run, "run"),
     "runs": (TimeSeries, "time series"),

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tensordeck.board.address import path_of
 from tensordeck.filters import Any_, Comparison, Filter
@@ -32,8 +34,7 @@ P = TypeVar("P", Tensorboard, Experiment, Run)
 PAGE_SIZE: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[Row]):
+class Listing(Struct, Generic[Row], frozen=True):
     """One page of a list.
 
     Attributes:
@@ -49,8 +50,7 @@ class Listing(Generic[Row]):
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ListedRow(Generic[R]):
+class ListedRow(Struct, Generic[R], frozen=True):
     """A resource and what is in it.
 
     Attributes:
@@ -76,11 +76,11 @@ class ListedRow(Generic[R]):
         return max(0, self.points.last_logged // 1000)
 
 
-class InstanceRow(ListedRow[Tensorboard]):
+class InstanceRow(ListedRow[Tensorboard], frozen=True):
     """An instance with the number of its experiments."""
 
 
-class ExperimentRow(ListedRow[Experiment]):
+class ExperimentRow(ListedRow[Experiment], frozen=True):
     """An experiment with the number of its runs."""
 
     @property
@@ -89,8 +89,7 @@ class ExperimentRow(ListedRow[Experiment]):
         return board_path(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow(ListedRow[Run]):
+class RunRow(ListedRow[Run], frozen=True):
     """A run with the number of its time series.
 
     Attributes:

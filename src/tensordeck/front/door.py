@@ -11,9 +11,10 @@ import logging
 import resource
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.front.arrival import Arrival
@@ -34,8 +35,7 @@ _FILES_FOR_THE_REST: Final = 512
 _QUIET_SECONDS: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Upstreams:
+class Upstreams(Struct, frozen=True):
     """The inner listeners: paths of unix sockets.
 
     Attributes:

@@ -14,9 +14,10 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument, Unauthenticated
 from tensordeck.front.proxy_request import ProxyRequest
@@ -45,8 +46,7 @@ class Refused(Exception):  # noqa: N818 -- an answer, not a fault
         self.text = text
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamProxy:
+class UpstreamProxy(Struct, frozen=True):
     """A proxy between us and the world.
 
     Attributes:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
+from msgspec import Struct
+
 Version = Literal["v1", "v1beta1"]
 VERSIONS: Final[tuple[Version, ...]] = ("v1", "v1beta1")
 
 VERTEX: Final = "google.cloud.aiplatform"
 
 
-@dataclass(frozen=True)
-class HttpRule:
+class HttpRule(Struct, frozen=True):
     """How REST reaches a method.
 
     Attributes:

@@ -1,9 +1,10 @@
 """A request to a proxy: `CONNECT host:port`, or a method with an absolute URL (RFC 9110, 9112)."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -15,8 +16,7 @@ class MalformedRequest(ValueError):  # noqa: N818 -- says what it is
     """The head is not a proxy request; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyRequest:
+class ProxyRequest(Struct, frozen=True):
     """What a client asks a proxy for.
 
     Attributes:

@@ -15,12 +15,13 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import certifi
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument
 from tensordeck.front.google_hosts import CERTIFICATE_NAMES
@@ -37,8 +38,7 @@ _DNS_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(Struct, frozen=True):
     """Where the PEM files lie.
 
     Attributes:

@@ -6,11 +6,11 @@ more than one. Requests of any other content are left to `ingest.wire`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from tensordeck import protos
 from tensordeck.ingest.wire_scalars import read_joined_scalars
@@ -49,8 +49,7 @@ class Request(NamedTuple):
     whole_experiment: bool
 
 
-@dataclass(slots=True)
-class RunPoints:
+class RunPoints(Struct):
     """Scalar points for one run; never changed once made.
 
     Attributes:
@@ -66,8 +65,7 @@ class RunPoints:
     columns: ScalarColumns
 
 
-@dataclass(slots=True)
-class ScalarWrite:
+class ScalarWrite(Struct):
     """A request that holds scalars only.
 
     Attributes:

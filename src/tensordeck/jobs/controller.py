@@ -4,8 +4,9 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck import names
 from tensordeck.access.local import LocalAccess

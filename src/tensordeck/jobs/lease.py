@@ -9,8 +9,9 @@ processes may go on there, only after a good while more, in which that place may
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck.errors import Aborted, NotFound
 from tensordeck.store.contract import Catalog

@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument

@@ -1,8 +1,9 @@
 """What a service method knows of the call besides its request."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from tensordeck.access import Caller
 
@@ -11,8 +12,7 @@ def _permitted(_resource: str) -> None:
     """The default: the transport has checked the permission already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound

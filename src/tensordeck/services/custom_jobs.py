@@ -1,8 +1,9 @@
 """JobService: custom jobs. Nothing runs here: a job is a row that a controller takes up."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import FailedPrecondition

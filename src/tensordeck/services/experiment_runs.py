@@ -5,8 +5,9 @@ its runs behind it, and an artifact in the context says which.
 """
 
 import contextlib
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck import names
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound

@@ -1,7 +1,8 @@
 """Experiments: `{tensorboard}/experiments/E`."""
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists

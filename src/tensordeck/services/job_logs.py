@@ -1,14 +1,14 @@
 """The logs of jobs, as the Logging API needs them: what keeps them implements this."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 __all__ = ["JobLog", "JobLogs", "LogLine", "LogPage", "LogTail", "NoJobLogs"]
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True):
     """A line of a job's log.
 
     Attributes:

@@ -7,9 +7,10 @@ has not; `mend` finds such pipelines and lets them follow.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from time import time_ns
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import protos
 from tensordeck.errors import (

@@ -8,9 +8,10 @@ and, for resource type `ml_job`, https://cloud.google.com/logging/docs/api/v2/re
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument
@@ -108,8 +109,7 @@ class LoggingService:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
+class _Query(Struct, frozen=True):
     """What is asked for.
 
     Attributes:

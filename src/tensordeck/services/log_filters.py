@@ -7,8 +7,9 @@ https://cloud.google.com/logging/docs/view/logging-query-language
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from tensordeck import protos
 from tensordeck.errors import InvalidArgument
@@ -49,8 +50,7 @@ _NUMBERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """Nanoseconds since 1970, both ends included."""
 
     since_ns: int = 0

@@ -5,8 +5,9 @@ Paths come in snake_case (gRPC, gcloud) and in camelCase (REST); both are unders
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.names import shown
@@ -14,8 +15,7 @@ from tensordeck.names import shown
 _STRUCT: Final = "google.protobuf.Struct"
 
 
-@dataclass(frozen=True, slots=True)
-class Writable:
+class Writable(Struct, frozen=True):
     """Which fields of a message an update may touch. All others are output only: ignored.
 
     Attributes:

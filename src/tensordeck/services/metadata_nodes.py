@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Final, TypeVar
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument, NotFound

@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound

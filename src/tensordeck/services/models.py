@@ -1,8 +1,9 @@
 """ModelService: the registry of models and their versions."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import Aborted, FailedPrecondition, InvalidArgument

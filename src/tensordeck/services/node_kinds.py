@@ -1,8 +1,10 @@
 """The three kinds of metadata nodes: records, messages, and the change of one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import Aborted, InvalidArgument
@@ -36,8 +38,7 @@ _SCHEMA: Final = frozenset({"schema_title", "schema_version"})
 _ETAG_BASE: Final = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class NodeKind(Generic[N]):
+class NodeKind(Struct, Generic[N], frozen=True):
     """One of the three kinds.
 
     Attributes:

@@ -1,13 +1,13 @@
 """Page sizes: what a list call asks for, and what it gets."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 
 
-@dataclass(frozen=True, slots=True)
-class PageLimit:
+class PageLimit(Struct, frozen=True):
     """How many items a list call returns.
 
     Attributes:

@@ -9,8 +9,9 @@ here one face follows the other (docs/adr/0009).
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck import names
 from tensordeck.errors import NotFound

@@ -1,7 +1,8 @@
 """Runs: `{experiment}/runs/R`."""
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import InvalidArgument

@@ -6,9 +6,10 @@ differs from JSON Schema in few words, which are translated; a library does the 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.names import shown
@@ -23,8 +24,7 @@ _BOUNDS: Final = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _ERRORS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaDocument:
+class SchemaDocument(Struct, frozen=True):
     """A schema that was read.
 
     Attributes:

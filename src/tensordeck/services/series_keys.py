@@ -8,8 +8,9 @@ run's revision.
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from tensordeck.errors import NotFound
 from tensordeck.names import shown
@@ -20,8 +21,7 @@ CAPACITY: Final = 200_000
 """Series that are remembered at most: about 40 MB."""
 
 
-@dataclass(slots=True)
-class RunKeys:
+class RunKeys(Struct):
     """The keys of one run.
 
     Attributes:

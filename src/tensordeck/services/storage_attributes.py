@@ -6,8 +6,10 @@ Fields: https://cloud.google.com/storage/docs/json_api/v1/objects#resource.
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.store.resources import Json, StoredObject
@@ -29,8 +31,7 @@ WRITABLE: Final[dict[str, type]] = {
 _METADATA_LIMIT: Final = 8 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Checksums:
+class Checksums(Struct, frozen=True):
     """What a caller says its bytes hash to. None: not said.
 
     Attributes:
@@ -78,8 +79,7 @@ class Checksums:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(Struct, frozen=True, kw_only=True):
     """An object's metadata as its writer gave it.
 
     Attributes:

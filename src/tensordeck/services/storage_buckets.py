@@ -5,8 +5,9 @@ Reference: https://cloud.google.com/storage/docs/json_api/v1/buckets.
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from tensordeck.names import shown

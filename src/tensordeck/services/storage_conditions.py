@@ -4,8 +4,9 @@ Semantics: https://cloud.google.com/storage/docs/request-preconditions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
+
+from msgspec import Struct
 
 from tensordeck.errors import FailedPrecondition, InvalidArgument, OutOfRange
 from tensordeck.store.resources import Bucket, StoredObject
@@ -56,8 +57,7 @@ def metageneration(found: Bucket | StoredObject) -> int:
     return int(found.extra.get("metageneration", 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(Struct, frozen=True, kw_only=True):
     """What must hold for a request to pass. None: not asked for.
 
     Attributes:

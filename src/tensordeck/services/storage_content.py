@@ -3,10 +3,10 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
+from msgspec import Struct
 
 from tensordeck import errors
 from tensordeck.services.storage_attributes import NO_CHECKSUMS, Checksums
@@ -22,8 +22,7 @@ _SMALL: Final = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """Bytes that are safe in the blob store.
 
     Attributes:

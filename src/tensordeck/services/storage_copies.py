@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tensordeck.errors import InvalidArgument, NotFound
 from tensordeck.services.storage_attributes import Attributes
@@ -20,8 +22,7 @@ COMPOSE_LIMIT: Final = 32
 """Sources of one composition."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One source of a composition or copy.
 
     Attributes:

@@ -6,8 +6,9 @@ no glob can take more than the glob's length times the name's steps.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tensordeck.errors import InvalidArgument
 
@@ -21,8 +22,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """One place of a glob: `*` (and `**`, with `across`) repeat, the others take one character."""
 
     repeat: bool = False

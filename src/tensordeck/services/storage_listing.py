@@ -7,8 +7,9 @@ reads at most one page of it and then seeks to the first name after it.
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from tensordeck.errors import InvalidArgument
 from tensordeck.services.storage_glob import Glob
@@ -22,8 +23,7 @@ _ROWS: Final = 1000
 """Rows read at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectQuery:
+class ObjectQuery(Struct, frozen=True, kw_only=True):
     """What to list.
 
     Attributes:
@@ -48,8 +48,7 @@ class ObjectQuery:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectPage:
+class ObjectPage(Struct, frozen=True):
     """One page of a list, in order of name.
 
     Attributes:

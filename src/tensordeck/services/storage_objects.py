@@ -9,8 +9,10 @@ Reference: https://cloud.google.com/storage/docs/json_api/v1/objects.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tensordeck.errors import AlreadyExists, NotFound
 from tensordeck.names import shown
@@ -40,8 +42,7 @@ _OWN_MARKS: Final = ("componentCount", "upload")
 """What a row's `extra` holds for us: not the caller's, kept when metadata changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectReader:
+class ObjectReader(Struct, frozen=True):
     """An object opened for reading: a later overwrite or deletion does not disturb it.
 
     Attributes:

@@ -11,9 +11,10 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Final
+
+from msgspec.structs import replace
 
 from tensordeck.errors import (
     DataLoss,

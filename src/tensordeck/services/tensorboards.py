@@ -1,8 +1,9 @@
 """Instances: `projects/P/locations/L/tensorboards/T`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.filters import parse_filter

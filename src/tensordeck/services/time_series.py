@@ -7,8 +7,9 @@ on each start, and over REST it can't tell the refusal of a duplicate from other
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import Aborted, AlreadyExists, InvalidArgument

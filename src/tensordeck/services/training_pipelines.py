@@ -1,8 +1,9 @@
 """PipelineService: training pipelines, each a custom job and the model made of what it leaves."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from tensordeck import names, protos
 from tensordeck.errors import AlreadyExists, InvalidArgument, NotFound

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from tensordeck import errors
@@ -335,7 +335,7 @@ def _update(connection: Connection, rows: Rows[R], name: str, change: Callable[[
 
 
 def _fields(rows: Rows[Any]) -> set[str]:
-    return set(rows.kind.__dataclass_fields__)
+    return set(rows.kind.__struct_fields__)
 
 
 def _not_found(kind: type[Resource], name: str) -> errors.NotFound:

@@ -9,9 +9,9 @@ https://www.postgresql.org/docs/current/functions-json.html
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
     Float,
@@ -47,8 +47,7 @@ NUMBERS: Final = ("integer", "real")
 BOOLEANS: Final = ("true", "false")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A member of a document.
 
     Attributes:

@@ -1,9 +1,9 @@
 """The fields that a filter or an order may name, by kind of resource."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import Struct, field
 from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, LargeBinary, SmallInteger
 
 from tensordeck import errors
@@ -57,8 +57,7 @@ ENUMS: Final[dict[tuple[str, str], dict[str, int]]] = {
 """Names of the numbers in a column, as in the API's messages, by kind and field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One field of a kind.
 
     Attributes:

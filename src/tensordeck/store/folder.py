@@ -10,8 +10,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tensordeck import errors
 from tensordeck.store import journal_queries
@@ -25,8 +26,7 @@ __all__ = ["NEVER", "Folder", "Schedule"]
 log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """When a run's journal is folded.
 
     Attributes:

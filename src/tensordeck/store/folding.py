@@ -11,9 +11,9 @@ that was seen.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from tensordeck import errors
@@ -36,8 +36,7 @@ _OVERHEAD: Final = 64
 _Added = tuple[int, int, int, int, int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True):
     """What one folding writes."""
 
     run_pk: int

@@ -16,10 +16,10 @@ word has 64 bits. A row without points records that payloads of the run were wri
 
 import struct
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from tensordeck.store.checksum import Damaged, checked, sealed
 from tensordeck.store.contract import ScalarColumns
@@ -39,8 +39,7 @@ _SHORTEN_FROM: Final = 64
 """From so many points on it pays to look for a shorter form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What some journal rows say about one series.
 
     Attributes:

@@ -1,9 +1,9 @@
 """The SQL of the journal and of the runs whose points it holds, as functions over a connection."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from tensordeck.store import postgres_rows
@@ -47,8 +47,7 @@ def journal_sizes(connection: Connection, run_pk: int) -> list[tuple[int, int]]:
     return [(seq, size) for seq, size in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """What of a run is not folded yet.
 
     Attributes:

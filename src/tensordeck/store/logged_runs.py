@@ -4,7 +4,7 @@ Its `log_params` and `log_metrics` write into the metadata of a run's context. T
 are a run of a TensorBoard experiment, and an artifact in the context names that run.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from tensordeck.store.resources import Json
 
@@ -14,8 +14,7 @@ Scalar = float | str | bool
 """A parameter's value. Anything else, NaN and infinities included, counts as none."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRun:
+class LoggedRun(Struct, frozen=True):
     """A run's context, as far as a board shows it.
 
     Attributes:
@@ -33,8 +32,7 @@ class LoggedRun:
     update_time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterFilter:
+class ParameterFilter(Struct, frozen=True):
     """A condition on one parameter.
 
     Attributes:
@@ -50,8 +48,7 @@ class ParameterFilter:
     missing: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterOrder:
+class ParameterOrder(Struct, frozen=True):
     """An order by one parameter: numbers by size, then texts.
 
     Attributes:

@@ -7,11 +7,11 @@ whose range they fall in. Segments never overlap in steps.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from tensordeck.store.contract import ScalarColumns
 from tensordeck.store.journal import in_step_order
@@ -38,8 +38,7 @@ class Segment(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(Struct, frozen=True):
     """What to write.
 
     Attributes:

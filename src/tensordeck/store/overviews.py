@@ -12,10 +12,10 @@ anew when the series has grown on.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from tensordeck.store.contract import ScalarColumns
@@ -37,8 +37,7 @@ _INSERT: Final = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """A row of `overviews`; the fields are the columns.
 
     Attributes:
@@ -68,8 +67,7 @@ class Overview:
         return decode_segment(self.data, self.point_count)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What folding does to a series' overview.
 
     Attributes:
@@ -106,7 +104,7 @@ def put_overviews(connection: Connection, changes: Sequence[Change]) -> None:
     connection.execute(
         _DELETE, [{"series_pk": one.series_pk, "run_pk": one.run_pk} for one in changes]
     )
-    names = Overview.__slots__
+    names = Overview.__struct_fields__
     rows = [
         {name: getattr(one.overview, name) for name in names} for one in changes if one.overview
     ]

@@ -4,9 +4,9 @@ Each change of a context leaves the state that it replaced, for a few minutes. A
 by the revision, which is all that an etag says; `services.concurrent_writes` tells what for.
 """
 
-from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from tensordeck.store.driver_statement import DriverStatement

@@ -9,11 +9,12 @@ of the row's other columns and the first frame. Rows of older versions have no s
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import zstandard
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from tensordeck.store import points_queries as queries
@@ -45,8 +46,7 @@ _SKIPPABLE: Final = b"\x50\x2a\x4d\x18"
 _SEAL_START: Final = _SKIPPABLE + struct.pack("<I", 4)
 
 
-@dataclass(frozen=True, slots=True)
-class PackedPayloads:
+class PackedPayloads(Struct, frozen=True):
     """Points of one series, ready to be written.
 
     Attributes:

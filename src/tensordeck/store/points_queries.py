@@ -6,10 +6,11 @@ The hot statements go to the driver as text (`store.keyed_queries`); the rest is
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import fields
 from sqlalchemy import Connection, text
 
 from tensordeck.store import postgres_rows
@@ -20,8 +21,7 @@ from tensordeck.store.merging import Segment
 from tensordeck.store.postgres_rows import is_postgresql, rows_as_they_are
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryRow:
+class SummaryRow(Struct, frozen=True):
     """A row of `summaries`; the fields are the columns."""
 
     series_pk: int

@@ -2,12 +2,13 @@
 
 Times are integer microseconds since the epoch, UTC. `pk` is the store's own key: it is never
 reused, not even after a deletion, so that a late write can't land in another resource. A record
-is never changed after it was returned; `dataclasses.replace` makes the next one.
+is never changed after it was returned; `msgspec.structs.replace` makes the next one.
 """
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, TypeAlias
+
+from msgspec import Struct, field
 
 Json: TypeAlias = dict[str, Any]
 
@@ -40,8 +41,7 @@ class JobState(IntEnum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(Struct, frozen=True, kw_only=True):
     """What every kind has.
 
     Attributes:
@@ -62,8 +62,7 @@ class Resource:
     update_time: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tensorboard(Resource):
+class Tensorboard(Resource, frozen=True, kw_only=True):
     """An instance. At most one per project and region is the default; the store sees to it."""
 
     kind: ClassVar[str] = "tensorboards"
@@ -76,8 +75,7 @@ class Tensorboard(Resource):
     run_count: int = 0  # read only: counted by the store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment(Resource):
+class Experiment(Resource, frozen=True, kw_only=True):
     """An experiment of an instance."""
 
     kind: ClassVar[str] = "experiments"
@@ -89,8 +87,7 @@ class Experiment(Resource):
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Resource):
+class Run(Resource, frozen=True, kw_only=True):
     """A run of an experiment. `display_name` is unique among the experiment's runs."""
 
     kind: ClassVar[str] = "runs"
@@ -101,8 +98,7 @@ class Run(Resource):
     labels: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeSeries(Resource):
+class TimeSeries(Resource, frozen=True, kw_only=True):
     """A time series of a run; `display_name` is the tag and unique among the run's series."""
 
     kind: ClassVar[str] = "timeSeries"
@@ -116,8 +112,7 @@ class TimeSeries(Resource):
     run_pk: int = 0  # read only: the run's pk; the points' distribution key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataStore(Resource):
+class MetadataStore(Resource, frozen=True, kw_only=True):
     """A metadata store; its id is `default`."""
 
     kind: ClassVar[str] = "metadataStores"
@@ -125,8 +120,7 @@ class MetadataStore(Resource):
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataSchema(Resource):
+class MetadataSchema(Resource, frozen=True, kw_only=True):
     """A registered metadata schema."""
 
     kind: ClassVar[str] = "metadataSchemas"
@@ -138,8 +132,7 @@ class MetadataSchema(Resource):
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataNode(Resource):
+class MetadataNode(Resource, frozen=True, kw_only=True):
     """What contexts, artifacts and executions share."""
 
     display_name: str = ""
@@ -150,8 +143,7 @@ class MetadataNode(Resource):
     metadata: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context(MetadataNode):
+class Context(MetadataNode, frozen=True, kw_only=True):
     """A metadata context: an experiment or an experiment run.
 
     `parent_contexts` (full names) is read only here; `Links` changes it.
@@ -163,8 +155,7 @@ class Context(MetadataNode):
     parent_contexts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact(MetadataNode):
+class Artifact(MetadataNode, frozen=True, kw_only=True):
     """A metadata artifact."""
 
     kind: ClassVar[str] = "artifacts"
@@ -174,8 +165,7 @@ class Artifact(MetadataNode):
     state: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution(MetadataNode):
+class Execution(MetadataNode, frozen=True, kw_only=True):
     """A metadata execution."""
 
     kind: ClassVar[str] = "executions"
@@ -184,8 +174,7 @@ class Execution(MetadataNode):
     state: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation(Resource):
+class Operation(Resource, frozen=True, kw_only=True):
     """A long-running operation, kept as the finished `google.longrunning.Operation` bytes."""
 
     kind: ClassVar[str] = "operations"
@@ -193,8 +182,7 @@ class Operation(Resource):
     payload: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential(Resource):
+class Credential(Resource, frozen=True, kw_only=True):
     """A credential: `name` is its id.
 
     Attributes:
@@ -217,8 +205,7 @@ class Credential(Resource):
     revoked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket(Resource):
+class Bucket(Resource, frozen=True, kw_only=True):
     """A Cloud Storage bucket: `name` is the bucket's own (`my-bucket`, no path)."""
 
     kind: ClassVar[str] = "buckets"
@@ -231,8 +218,7 @@ class Bucket(Resource):
     iam_policy: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject(Resource):
+class StoredObject(Resource, frozen=True, kw_only=True):
     """A Cloud Storage object: `name` is `bucket/object`, the object's own name after the first `/`.
 
     Attributes:
@@ -259,8 +245,7 @@ class StoredObject(Resource):
     extra: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadSession(Resource):
+class UploadSession(Resource, frozen=True, kw_only=True):
     """A resumable upload under way: `name` is its id.
 
     Attributes:
@@ -278,8 +263,7 @@ class UploadSession(Resource):
     request: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomJob(Resource):
+class CustomJob(Resource, frozen=True, kw_only=True):
     """A custom job.
 
     What runs it keeps its own notes in the same row, so that one write changes both: `attempt`,
@@ -324,8 +308,7 @@ class CustomJob(Resource):
     cancel_requested: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingPipeline(Resource):
+class TrainingPipeline(Resource, frozen=True, kw_only=True):
     """A training pipeline: a custom job, and a model made of what it leaves.
 
     Attributes:
@@ -365,8 +348,7 @@ class TrainingPipeline(Resource):
     custom_job: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model(Resource):
+class Model(Resource, frozen=True, kw_only=True):
     """A registered model: what its versions share.
 
     Attributes:
@@ -386,8 +368,7 @@ class Model(Resource):
     last_version: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersion(Resource):
+class ModelVersion(Resource, frozen=True, kw_only=True):
     """A version of a model: `{model}/versions/1`; the API calls it `{model}@1`.
 
     Attributes:

@@ -1,10 +1,10 @@
 """Records to rows and back: which columns each kind of `store.resources` has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
+from msgspec.structs import fields
 from sqlalchemy import (
     JSON,
     Boolean,

@@ -15,12 +15,12 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
+from msgspec import Struct
 from obstore.store import S3Store
 
 from tensordeck import errors
@@ -31,8 +31,7 @@ _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _TIMEOUT_SECONDS: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Upload:
+class _Upload(Struct, frozen=True):
     """One of them; `started` is when."""
 
     key: str
@@ -40,8 +39,7 @@ class _Upload:
     started: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedUploads:
+class UnfinishedUploads(Struct, frozen=True):
     """The unfinished multipart uploads below a prefix of a bucket.
 
     Attributes:

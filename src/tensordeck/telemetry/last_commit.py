@@ -6,13 +6,13 @@ and work, which runs in that thread too, can ask to be told of the next.
 """
 
 import threading
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Commit", "expect_commit", "last_commit", "remember_commit"]
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """A group commit.
 
     Attributes:

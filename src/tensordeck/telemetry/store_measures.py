@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from tensordeck.telemetry.histogram import COUNT_BOUNDS, Histogram, SharedHistogram
 from tensordeck.telemetry.last_commit import Commit, remember_commit
@@ -107,8 +108,7 @@ class BlobMeasures:
         histogram.observe(took)
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(Struct, frozen=True):
     """What was written and is not folded yet, as the folder saw it last.
 
     Attributes:
@@ -126,8 +126,7 @@ class Backlog:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PoolUse:
+class PoolUse(Struct, frozen=True):
     """A pool of database connections.
 
     Attributes:
@@ -141,8 +140,7 @@ class PoolUse:
     limit: int
 
 
-@dataclass(slots=True)
-class StoreMeasures:
+class StoreMeasures(Struct):
     """What a store tells about itself; its parts put in what they know.
 
     Attributes:

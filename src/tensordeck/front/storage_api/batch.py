@@ -5,12 +5,12 @@ https://cloud.google.com/storage/docs/batch.
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
 from http import HTTPStatus
 from typing import Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
@@ -26,8 +26,7 @@ _CALLS_LIMIT: Final = 100
 _BYTES_LIMIT: Final = 10 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     content_id: str
     method: str
     target: str

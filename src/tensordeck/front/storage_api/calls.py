@@ -1,10 +1,10 @@
 """What a handler gets to see of a request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from anyio import CapacityLimiter
+from msgspec import Struct
 from starlette.requests import Request
 
 from tensordeck.access import Access, Caller
@@ -26,8 +26,7 @@ ANYBODY: Final = Caller("allUsers", "")
 _TRUE = ("true", "1")
 
 
-@dataclass(frozen=True, slots=True)
-class StorageCall:
+class StorageCall(Struct, frozen=True):
     """One call, allowed already.
 
     Attributes:

@@ -14,7 +14,8 @@ Rules for all of it:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from tensordeck.store.contract.blobs import Blobs
 from tensordeck.store.contract.catalog import Catalog, Link, Links, MonthlyViews, Page, Tell
@@ -35,8 +36,7 @@ from tensordeck.store.resources import ValueType
 from tensordeck.telemetry.store_measures import StoreMeasures
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """The three together, as services use them, and what the store tells about itself.
 
     Attributes:

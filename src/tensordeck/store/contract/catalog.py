@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from tensordeck.store.logged_runs import LoggedRun, ParameterFilter, ParameterOrder, Scalar
 from tensordeck.store.resources import (
@@ -44,8 +45,7 @@ Links = list[Link]
 """An alias because `Catalog.list` hides the type inside the class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[R]):
+class Page(Struct, Generic[R], frozen=True):
     """One page of a list.
 
     Attributes:

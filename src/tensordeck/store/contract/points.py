@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from tensordeck.errors import TensordeckError
 from tensordeck.store.resources import (
@@ -39,8 +39,7 @@ NO_WALL_TIME = -(2**63)
 """The wall time, in nanoseconds, of a point that has none (profile sessions)."""
 
 
-@dataclass(slots=True)  # not frozen: a write makes hundreds, and freezing costs six times as much
-class ScalarColumns:
+class ScalarColumns(Struct, frozen=True):
     """Scalar points as columns of one length; never changed once made.
 
     Attributes:
@@ -54,8 +53,7 @@ class ScalarColumns:
     values: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadColumns:
+class PayloadColumns(Struct, frozen=True):
     """Tensor or blob-sequence points as columns of one length.
 
     Attributes:
@@ -74,8 +72,7 @@ class PayloadColumns:
     lengths: list[int]
 
 
-@dataclass(slots=True)  # not frozen: see ScalarColumns
-class SeriesPoints:
+class SeriesPoints(Struct, frozen=True):
     """Points to append to one series; never changed once made.
 
     Attributes:
@@ -92,8 +89,7 @@ class SeriesPoints:
     run_revision: int = 0
 
 
-@dataclass(slots=True)  # not frozen, as SeriesPoints
-class RunScalars:
+class RunScalars(Struct, frozen=True):
     """Scalar points to append to several series of one run; never changed once made.
 
     Attributes:
@@ -111,8 +107,7 @@ class RunScalars:
     run_revision: int = 0
 
 
-@dataclass(slots=True)  # not frozen: see ScalarColumns
-class SeriesSummary:
+class SeriesSummary(Struct, frozen=True):
     """What is known of a series without reading its points; never changed once made.
 
     Attributes:
@@ -136,8 +131,7 @@ class SeriesSummary:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PointTotals:
+class PointTotals(Struct, frozen=True):
     """What the points of a run, or of all runs below something, come to.
 
     Attributes:
