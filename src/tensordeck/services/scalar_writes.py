@@ -29,10 +29,10 @@ GROUPS_UNDER_WAY: Final = 1
 """So many groups are decoded or committed at once. With two, one waits for the disk while the other
 has a core, but groups are half as large: no gain on SQLite, and a fifth more work on PostgreSQL."""
 
-GATHER_SECONDS: Final = 0.0005
-"""How long to look away before it is seen whether more requests have come."""
 GATHER_LOOKS: Final = 8
-"""How often to look at most."""
+"""How often to look at most whether more requests have come."""
+FORGOTTEN: Final = 1 / 16
+"""So many callers are no longer expected with every group that goes by without them."""
 
 
 Tell = Callable[[bool | BaseException], None]
@@ -94,18 +94,22 @@ class ScalarWrites:
                 self._thread = thread
 
     def _run(self) -> None:
-        busy = False
+        last, writing = 1, 1.0
         while True:
             group = [self._queue.get()]
-            self._committed.acquire()  # the next group grows meanwhile
-            if busy:
-                self._wait_for_more()
+            seen = last
+            if not self._committed.acquire(blocking=False):
+                self._committed.acquire()  # the next group grows meanwhile
+                seen += 1 + self._queue.qsize()
+            writing = max(seen, writing - FORGOTTEN)  # some are on their way, and in neither
+            if last > 1:
+                self._wait_for_more(writing)
             try:
                 while len(group) < GROUP_LIMIT:
                     group.append(self._queue.get_nowait())
             except queue.Empty:
                 pass
-            busy = len(group) > 1
+            last = len(group)
             try:
                 self._write_group(group)
             except BaseException as error:  # noqa: BLE001 -- handed to the callers; the thread lives on
@@ -113,13 +117,20 @@ class ScalarWrites:
                 for pending in group:
                     pending.tell(error)
 
-    def _wait_for_more(self) -> None:
-        """Lets requests that are on their way arrive; only while several callers write at once."""
+    def _wait_for_more(self, writing: float) -> None:
+        """Lets requests that are on their way arrive; only while several callers write at once.
+
+        Those who were just answered come back one by one. Without waiting for them, those of every
+        second group would be left to the next, for ever.
+
+        Args:
+            writing: About how many callers write at the moment: more need not be waited for.
+        """
         waiting = -1
         for _ in range(GATHER_LOOKS):
-            if waiting == (waiting := self._queue.qsize()):
+            if waiting == (waiting := self._queue.qsize()) or waiting + 1 >= writing:
                 return
-            time.sleep(GATHER_SECONDS)
+            time.sleep(self._points.gather_seconds)
 
     def _write_group(self, group: Sequence[_Pending]) -> None:
         """Writes a group; `_committed` is released when that is done, unless this raises."""

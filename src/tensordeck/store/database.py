@@ -31,9 +31,12 @@ class Database(ABC):
     Attributes:
         where: What it is called in messages: a path, or a URL without password.
         measures: What it and what lies on it count.
+        gather_seconds: For how long it pays to wait for another write that could share a commit,
+            where several callers write at once.
     """
 
     where: str
+    gather_seconds: float = 0.0005
     measures: StoreMeasures
 
     @abstractmethod

@@ -70,6 +70,7 @@ class SqlPoints(Points):
         segment_points: int = SEGMENT_POINTS,
     ) -> None:
         self._database = database
+        self.gather_seconds = database.gather_seconds
         self._measures = database.measures.points
         self._folder = Folder(
             database,

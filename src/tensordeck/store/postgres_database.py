@@ -50,6 +50,9 @@ class PostgresDatabase(Database):
         errors.Unavailable: If the database can't be reached.
     """
 
+    # Each side is woken several times for a commit, which costs more than most statements.
+    gather_seconds = 0.002
+
     def __init__(self, url: str, *, connections: int = 32, statement_seconds: float = 60.0) -> None:
         self.where = shown(url)
         self._engine = open_engine(

@@ -154,7 +154,13 @@ class Points(ABC):
     - A repeated step keeps the last written, whatever the number of requests in between.
     - Reads return every acknowledged point, in step order, each step once.
     - An append to a deleted series is dropped or refused; it never comes back to life.
+
+    Attributes:
+        gather_seconds: For how long it pays to look away before it is seen whether more requests
+            have come that `submit_scalars` could write together.
     """
+
+    gather_seconds: float
 
     @abstractmethod
     def append(self, batch: Sequence[SeriesPoints], join: Join | None = None) -> None:
