@@ -4,10 +4,19 @@ import contextlib
 import gc
 import os
 from collections.abc import Iterator
+from typing import Final
 
 from tensordeck.malloc_arenas import share_one_arena
 
 __all__ = ["lean_start", "settle"]
+
+_EXPERIMENTS: Final = "GRPC_EXPERIMENTS"
+_ONE_POLLER: Final = "-event_engine_listener"
+"""Has the thread that waits for calls read the connections.
+
+See docs/adr/0024-one-thread-polls-grpc.md. gRPC knows the name as long as it has
+the choice, and ignores it afterwards.
+"""
 
 
 @contextlib.contextmanager
@@ -20,7 +29,7 @@ def lean_start() -> Iterator[None]:
     gc.disable()
     share_one_arena()
     try:
-        _import_numpy()
+        _import_configured()
         yield
     finally:
         gc.enable()
@@ -32,18 +41,25 @@ def settle() -> None:
     gc.enable()
 
 
-def _import_numpy() -> None:
-    """Imports numpy without the threads of its linear algebra, which nothing here uses.
+def _import_configured() -> None:
+    """Imports what reads the environment once, with what suits a server and nobody has set.
 
-    The variable is put back, because the programs that the server starts may do linear algebra.
+    The variables are put back, because the programs that the server starts have needs of their own.
     """
-    variable = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(variable)
-    os.environ[variable] = "1"
-    try:
+    with _variable("OPENBLAS_NUM_THREADS", "1"):  # nothing here uses numpy's linear algebra
         import numpy as np  # noqa: F401, PLC0415 -- for its effect
+    with _variable(_EXPERIMENTS, os.environ.get(_EXPERIMENTS, _ONE_POLLER)):
+        import grpc  # noqa: F401, PLC0415 -- for its effect
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
     finally:
         if before is None:
-            del os.environ[variable]
+            del os.environ[name]
         else:
-            os.environ[variable] = before
+            os.environ[name] = before

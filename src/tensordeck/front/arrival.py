@@ -10,7 +10,7 @@ from tensordeck.errors import TensordeckError
 from tensordeck.front.first_bytes import Speech, Unintelligible, recognize
 from tensordeck.front.gateway import ESTABLISHED, Gateway, Refused, is_loopback
 from tensordeck.front.google_hosts import is_intercepted
-from tensordeck.front.proxy_request import MalformedRequest, ProxyRequest
+from tensordeck.front.proxy_request import MalformedRequest, ProxyRequest, SeenRequests
 from tensordeck.front.splice import Splice
 
 log: Final = logging.getLogger("tensordeck.front.door")
@@ -18,6 +18,7 @@ log: Final = logging.getLogger("tensordeck.front.door")
 FIRST_BYTES_SECONDS: Final = 10.0
 """How long a client may take until it is clear what it speaks."""
 
+_SEEN: Final = SeenRequests()
 _INNER_CONNECT_TRIES: Final = 200
 _INNER_CONNECT_PAUSE: Final = 0.025
 
@@ -81,6 +82,11 @@ class Arrival(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collects bytes until they say where the connection belongs."""
         self._received += data
+        seen = None if self._intercepted else _SEEN.find(self._received)
+        if seen is not None:
+            self._stop_collecting()
+            self._proxy(seen, b"")
+            return
         try:
             speech = recognize(self._received)
         except Unintelligible as error:
@@ -89,11 +95,9 @@ class Arrival(asyncio.Protocol):
             return
         if speech is None:
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self.transport.pause_reading()
+        self._stop_collecting()
         if speech is Speech.PROXY:
-            self._proxy()
+            self._read_proxy_request()
         elif self._may(speech):
             self._join(speech, self._received)
 
@@ -149,14 +153,24 @@ class Arrival(asyncio.Protocol):
         self.transport.write(_response(status, text, header))
         self.transport.close()
 
-    def _proxy(self) -> None:
-        """Serves a proxy request, whose head is complete."""
+    def _stop_collecting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.transport.pause_reading()
+
+    def _read_proxy_request(self) -> None:
+        """Reads a proxy request, whose head is complete, and serves it."""
         head, end, rest = self._received.partition(b"\r\n\r\n")
         try:
             request = ProxyRequest.parse(head + end)
         except MalformedRequest as error:
             self._refuse(400, f"The gateway can't read the request: {error}.")
             return
+        _SEEN.remember(head + end, request)
+        self._proxy(request, rest)
+
+    def _proxy(self, request: ProxyRequest, rest: bytes) -> None:
+        """Serves a proxy request; `rest` is what came after it."""
         local = is_loopback(self._peer())
         if self._intercepted and request.method == "CONNECT":
             self._refuse(400, "A CONNECT inside a CONNECT is not served.")

@@ -11,6 +11,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "proxy-connection"})
 _FOR_US: Final = frozenset({"proxy-authorization"})
 
+_SEEN: Final = 64
+"""Heads that are kept, of at most `_SEEN_BYTES` each."""
+_SEEN_BYTES: Final = 1024
+
 
 class MalformedRequest(ValueError):  # noqa: N818 -- says what it is
     """The head is not a proxy request; the message says what is wrong with it."""
@@ -97,3 +101,28 @@ class ProxyRequest(Struct, frozen=True):
             *(f"{name}: {value}" for name, value in (*kept, *extra, ("Connection", "close"))),
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class SeenRequests:
+    """Requests of late, by what came: a client asks with the same bytes for each connection.
+
+    For the event loop. What holds a password is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._requests: dict[bytes, ProxyRequest] = {}
+
+    def find(self, received: bytes) -> ProxyRequest | None:
+        """The request that these bytes are, head and all, if they were seen."""
+        return self._requests.get(received)
+
+    def remember(self, head: bytes, request: ProxyRequest) -> None:
+        """Keeps a request for a tunnel, under its head with the empty line."""
+        if (
+            request.method == "CONNECT"
+            and len(head) <= _SEEN_BYTES
+            and request.header("proxy-authorization") is None
+        ):
+            if len(self._requests) >= _SEEN:
+                self._requests.clear()
+            self._requests[head] = request

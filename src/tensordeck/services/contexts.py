@@ -97,7 +97,7 @@ class Contexts(MetadataNodes):
                 `update_context`; nothing was changed then.
         """
         given = request.context
-        name = names.parse(given.name, CONTEXTS.pattern, "context.name")
+        names.parse(given.name, CONTEXTS.pattern, "context.name")
         if not is_built_in(given.schema_title, given.schema_version):
             tell(None)  # the schema must be looked for
             return
@@ -121,7 +121,7 @@ class Contexts(MetadataNodes):
                 except Exception as error:  # noqa: BLE001 -- nobody else hears of it in this thread
                     tell(error)
 
-        self._catalog.submit_update(Context, str(name), changed, told)
+        self._catalog.submit_update(Context, given.name, changed, told)
 
     def _settle(self, *, over_rest: bool) -> Settle[Context]:
         def settle(kind: NodeKind[Context], record: Context, given: Any) -> Any:

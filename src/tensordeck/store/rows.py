@@ -144,8 +144,8 @@ class Rows(Generic[R]):
             for name, value, before in zip(
                 self.stored, self._get_stored(new), self._get_stored(old), strict=True
             )
-            # Documents that are equal may differ: 1.0 and true are equal to Python.
-            if value is not before and (value != before or name in self._documents)
+            # Documents that are equal may differ, unless empty: 1.0 and true are equal to Python.
+            if value is not before and (value != before or (value and name in self._documents))
         }
         self._check_texts(new, changed)
         columns = tuple(changed)
