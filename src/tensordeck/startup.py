@@ -14,7 +14,7 @@ _EXPERIMENTS: Final = "GRPC_EXPERIMENTS"
 _ONE_POLLER: Final = "-event_engine_listener"
 """Has the thread that waits for calls read the connections.
 
-See docs/adr/0024-one-thread-polls-grpc.md. gRPC knows the name as long as it has
+See docs/adr/0026-one-thread-polls-grpc.md. gRPC knows the name as long as it has
 the choice, and ignores it afterwards.
 """
 
