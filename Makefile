@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve check test test-all torture bench bench-peers lock clean format
+.PHONY: help demo serve check test test-all faults torture bench bench-peers lock clean format
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ test: $(VENV)/.test ## Everything but what needs TensorFlow, PyTorch, a browser 
 test-all: $(VENV)/.test-all ## All tests: the tutorial, real event files, Chromium, kill -9
 	$(PYTEST) $(ARGS)
 
-torture: $(VENV)/.test-all ## Faults and a soak in their long form (hours; test-all has the short one)
+faults: $(VENV)/.test ## Faults and a soak in their short form: kill -9, failover, partitions, full disks (8 minutes)
+	$(PYTEST) -m torture $(ARGS)
+
+torture: $(VENV)/.test-all ## Faults and a soak in their long form (hours)
 	TORTURE=long $(BIN)/python -m pytest -m torture $(ARGS)
 
 bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes)
