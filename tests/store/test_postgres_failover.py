@@ -63,7 +63,8 @@ class Writer:
     def __init__(self, server: Server, token: str, run: str) -> None:
         self.acknowledged = 0
         self.refusals: list[int] = []
-        self._server, self._token, self._run = server, token, run
+        self.run = run
+        self._server, self._token = server, token
 
     def write(self, count: int, failed: threading.Event | None = None) -> None:
         until = self.acknowledged + count
@@ -77,7 +78,7 @@ class Writer:
                     self._server,
                     self._token,
                     "POST",
-                    f"{self._run}:write",
+                    f"{self.run}:write",
                     {"timeSeriesData": data},
                 )
             except urllib.error.HTTPError as error:
@@ -88,11 +89,27 @@ class Writer:
                 self.acknowledged += 1
 
     def read(self) -> list[tuple[int, float]]:
-        data = call(self._server, self._token, "GET", f"{self._run}/timeSeries/1:read")
+        data = call(self._server, self._token, "GET", f"{self.run}/timeSeries/1:read")
         return [
             (int(point.get("step", 0)), point["scalar"].get("value", 0))
             for point in data["timeSeriesData"]["values"]
         ]
+
+
+def make_experiment(server: Server, token: str) -> str:
+    place = "projects/failover/locations/us-central1"
+    board = call(server, token, "POST", f"{place}/tensorboards", {"displayName": "t"})
+    path = f"{board['response']['name']}/experiments?tensorboardExperimentId=e"
+    return str(call(server, token, "POST", path, {})["name"])
+
+
+def make_run(server: Server, token: str, experiment: str, run_id: str = "r") -> str:
+    """A run with a series of scalars whose id is 1."""
+    path = f"{experiment}/runs?tensorboardRunId={run_id}"
+    run = str(call(server, token, "POST", path, {"displayName": run_id})["name"])
+    series = {"displayName": "loss", "valueType": "SCALAR"}
+    call(server, token, "POST", f"{run}/timeSeries?tensorboardTimeSeriesId=1", series)
+    return run
 
 
 def test_no_acknowledged_write_is_lost_and_service_is_back_without_a_restart(
@@ -102,21 +119,11 @@ def test_no_acknowledged_write_is_lost_and_service_is_back_without_a_restart(
     server = make_server(tmp_path / "data", "--database-url", both(primary, standby)).start()
     request.addfinalizer(server.kill)
     token = server.token
-    place = "projects/failover/locations/us-central1"
-    board = call(server, token, "POST", f"{place}/tensorboards", {"displayName": "t"})
-    board = board["response"]["name"]
-    call(server, token, "POST", f"{board}/experiments?tensorboardExperimentId=e", {})
-    writers = []
-    for number in range(RUNS):
-        run = call(
-            server, token, "POST", f"{board}/experiments/e/runs?tensorboardRunId=r{number}",
-            {"displayName": f"r{number}"},
-        )["name"]  # fmt: skip
-        call(
-            server, token, "POST", f"{run}/timeSeries?tensorboardTimeSeriesId=1",
-            {"displayName": "loss", "valueType": "SCALAR"},
-        )  # fmt: skip
-        writers.append(Writer(server, token, run))
+    experiment = make_experiment(server, token)
+    writers = [
+        Writer(server, token, make_run(server, token, experiment, f"r{number}"))
+        for number in range(RUNS)
+    ]
 
     with ThreadPoolExecutor(RUNS) as pool:
         list(pool.map(lambda writer: writer.write(MORE), writers))
@@ -198,3 +205,46 @@ def test_boards_read_the_primary_until_the_replica_has_the_tables(
         lambda: store.lagging.catalog.find(MetadataStore, name) is not None and standby.ask(asked)
     )
     store.close()
+
+
+def test_a_server_shows_boards_from_the_replica_and_answers_the_api_from_the_primary(
+    clusters: tuple[Cluster, Cluster], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    primary, standby = clusters
+    urls = ("--database-url", primary.url, "--read-replica-url", standby.url)
+    server = make_server(tmp_path / "data", *urls).start()
+    request.addfinalizer(server.kill)
+    token = server.token
+    writer = Writer(server, token, make_run(server, token, make_experiment(server, token)))
+    writer.write(1)
+
+    def shown() -> list[int]:
+        """The steps in the board's chart."""
+        experiment = writer.run.partition("/runs/")[0].replace("/", "+")
+        answer = urllib.request.Request(
+            f"{server.url}/experiment/{experiment}/data/plugin/scalars/scalars?run=r&tag=loss",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        try:
+            with urllib.request.urlopen(answer, timeout=60) as reply:
+                return [step for _, step, _ in json.load(reply)]
+        except urllib.error.HTTPError as error:
+            if error.code != 404:  # which the replica says while it does not know the run
+                raise
+            return []
+
+    wait_until(lambda: shown() == [0])
+    assert standby.ask("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '% replica %'")
+
+    standby.ask("SELECT pg_wal_replay_pause()")
+    writer.write(1)
+    assert [step for step, _ in writer.read()] == [0, 1]
+    assert shown() == [0]
+    standby.ask("SELECT pg_wal_replay_resume()")
+    wait_until(lambda: shown() == [0, 1])
+
+    standby.ask("SELECT pg_wal_replay_pause()")
+    writer.write(1)
+    assert shown() == [0, 1]
+    standby.kill()
+    assert shown() == [0, 1, 2]
