@@ -130,6 +130,7 @@ class ScalarWrites:
         for _ in range(GATHER_LOOKS):
             if waiting == (waiting := self._queue.qsize()) or waiting + 1 >= writing:
                 return
+            # Not a condition that the last caller meets: that was tried, and is dearer (ADR 24).
             time.sleep(self._points.gather_seconds)
 
     def _write_group(self, group: Sequence[_Pending]) -> None:
