@@ -108,6 +108,7 @@ def test_a_list_answers_or_says_what_is_wrong(
 
 @SHARED_STORE
 @given(kind=KINDS, name=NAMES | st.text())
+@example(kind=Tensorboard, name="\x00")
 def test_any_name_is_found_or_not(catalog: Catalog, kind: type[Resource], name: str) -> None:
     with contextlib.suppress(errors.InvalidArgument):
         assert catalog.find_many(kind, [name]).keys() <= {name}

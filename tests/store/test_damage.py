@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tensordeck import errors
 from tensordeck.settings import Settings
-from tensordeck.store.checksum import Damaged
+from tensordeck.store.checksum import Damaged, sealed
 from tensordeck.store.database import open_database
 from tensordeck.store.journal import decode_rows, encode_row
 from tensordeck.store.payload_rows import open_payload, pack
@@ -72,10 +72,13 @@ def test_what_older_versions_wrote_is_read_or_refused_as_damage(points, data):
     segment = b"\x01" + encode_segment(points)[1:-4]
     same(decode_segment(segment, count), points)
     row = b"TDJ1" + encode_row([(3, points)])[4:-4]
-    same(decode_rows([(1, row)])[3].points, points)
+    sealed_row = sealed(b"TDJ2" + row[4:])
+    for stored in (row, sealed_row):
+        same(decode_rows([(1, stored)])[3].points, points)
     for whole, read in (
         (segment, lambda data: decode_segment(data, count)),
         (row, lambda data: decode_rows([(1, data)])),
+        (sealed_row, lambda data: decode_rows([(1, data)])),
     ):
         cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
         with pytest.raises(Damaged):

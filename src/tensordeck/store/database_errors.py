@@ -82,6 +82,9 @@ def _refused_by_postgresql(state: str | None, cause: object) -> errors.Tensordec
     """The error of an SQLSTATE; a connection that broke, or was never made, has none."""
     if state == WRITE_STOPPED:
         return errors.Unavailable(str(cause).strip().partition("\n")[0])
+    if state is None and type(cause).__name__ == "DataError":
+        # psycopg itself refuses the value, for instance a text with a NUL.
+        return errors.InvalidArgument(f"A value of this request can't be looked up ({cause}).")
     if state is None or state.startswith(POSTGRESQL_AWAY):
         reason = str(cause).strip().partition("\n")[0]
         return errors.Unavailable(f"The database did not answer ({reason}); try again.")

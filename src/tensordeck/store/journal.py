@@ -1,17 +1,20 @@
 """The bytes of a journal row: the scalar points of one run in one request.
 
-    magic "TDJ2", number of chunks (uint32), number of points (uint64)
+    magic "TDJ3", number of chunks (uint32), number of points (uint64)
     form of steps, of wall times, of values (a byte each), five zero bytes
     smallest step (int64), smallest wall time (int64)
     series_pk: int64 a chunk
     number of points, at least one: int64 a chunk
-    steps, then wall times (ns), then values: a word a point, chunk after chunk
+    steps, then wall times (ns), then values: a word a point, chunk after chunk; of a `REPEATED`
+        column the words of the first chunk alone
     checksum of all before: CRC-32C (uint32); rows of older versions, magic "TDJ1", have none
 
 All little-endian. A row lives for seconds, so it is only made shorter where that costs less than
 writing it whole: in form `SHORT` a word has 32 bits: of a step, what it exceeds the smallest by;
 of a wall time, the same in milliseconds; of a value, a float32 that is exact. In form `WHOLE` a
-word has 64 bits. A row without points records that payloads of the run were written.
+word has 64 bits. Steps and wall times are mostly those of the whole request: where all chunks have
+the same, their form is also `REPEATED`. A row without points records that payloads of the run were
+written. Rows with the magic "TDJ2" have no `REPEATED` columns.
 """
 
 import struct
@@ -23,7 +26,7 @@ from msgspec import Struct
 
 from tensordeck.store.checksum import Damaged, checked, sealed
 from tensordeck.store.contract import ScalarColumns
-from tensordeck.store.journal_numpy import SHORT, WHOLE, Row
+from tensordeck.store.journal_numpy import REPEATED, SHORT, WHOLE, Row
 
 try:
     from tensordeck.store.journal_columns import gather, shorten
@@ -34,7 +37,8 @@ __all__ = ["Batch", "decode_rows", "encode_columns", "encode_row", "in_step_orde
 
 _HEADER: Final = struct.Struct("<4sIQBBB5xqq")
 _UNSEALED: Final = b"TDJ1"
-_SEALED: Final = b"TDJ2"
+_UNREPEATED: Final = b"TDJ2"
+_SEALED: Final = b"TDJ3"
 _SHORTEN_FROM: Final = 64
 """From so many points on it pays to look for a shorter form."""
 
@@ -102,7 +106,8 @@ def encode_columns(
         forms, bases = (WHOLE, WHOLE, WHOLE), (0, 0)
         content = b"".join((steps.tobytes(), wall_ns.tobytes(), values.tobytes()))
     else:
-        forms, bases, content = shorten(steps, wall_ns, values)
+        alike = counts.count(counts[0]) == len(counts)
+        forms, bases, content = shorten(steps, wall_ns, values, counts[0] if alike else total)
     return sealed(
         b"".join(
             (
@@ -149,15 +154,18 @@ def _opened(seq: int, payload: bytes) -> Row:
     payload = _content(seq, payload)
     _, chunks, points, steps, walls, values, first_step, first_wall = _HEADER.unpack_from(payload)
     at = _HEADER.size + 16 * chunks
-    widths = sum(4 if form == SHORT else 8 for form in (steps, walls, values))
-    if len(payload) != at + points * widths:
+    each, rest = divmod(points, chunks or 1)
+    forms = (steps, walls, values)
+    size = sum((4 if form & SHORT else 8) * (each if form & REPEATED else points) for form in forms)
+    unequal = (rest or not chunks) and (steps | walls) & REPEATED
+    if len(payload) != at + size or unequal or values & REPEATED:
         raise Damaged(f"journal row {seq} is damaged: its length does not fit", seq)
-    return Row(seq, payload, chunks, points, (steps, walls, values), first_step, first_wall, at)
+    return Row(seq, payload, chunks, points, forms, first_step, first_wall, at)
 
 
 def _content(seq: int, payload: bytes) -> bytes:
     """A row without its checksum, which is looked at."""
-    if payload[:4] == _SEALED:
+    if payload[:4] in (_SEALED, _UNREPEATED):
         try:
             payload = checked(payload)
         except Damaged as error:

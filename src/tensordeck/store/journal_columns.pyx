@@ -13,8 +13,8 @@ from libc.string cimport memcmp, memcpy
 import numpy as np
 
 cdef enum:
-    WHOLE = 0
     SHORT = 1
+    REPEATED = 2
     # A row is a matter of some ten microseconds.
     ROWS_AT_ONCE = 64
 
@@ -23,11 +23,19 @@ cdef uint64_t MILLISECOND = 1_000_000
 cdef uint64_t SPAN = 1 << 32
 
 
-cdef bint _fits(const int64_t[::1] words, uint64_t unit, int64_t* smallest) noexcept nogil:
-    """Whether a column's distances from its smallest word are 32-bit multiples of the unit."""
+cdef inline Py_ssize_t _period(const int64_t[::1] words, Py_ssize_t chunk) noexcept nogil:
+    """How many words a column has before it repeats them: one chunk's, or all."""
+    cdef Py_ssize_t rest = words.shape[0] - chunk
+    return chunk if rest > 0 and not memcmp(&words[0], &words[chunk], 8 * rest) else words.shape[0]
+
+
+cdef bint _fits(
+    const int64_t[::1] words, Py_ssize_t count, uint64_t unit, int64_t* smallest
+) noexcept nogil:
+    """Whether the first words' distances from the smallest are 32-bit multiples of the unit."""
     cdef int64_t low = words[0], high = words[0]
     cdef Py_ssize_t i
-    for i in range(1, words.shape[0]):
+    for i in range(1, count):
         if words[i] < low:
             low = words[i]
         elif words[i] > high:
@@ -37,7 +45,7 @@ cdef bint _fits(const int64_t[::1] words, uint64_t unit, int64_t* smallest) noex
         return False
     smallest[0] = low
     if unit != 1:
-        for i in range(words.shape[0]):
+        for i in range(count):
             if (<uint64_t>words[i] - <uint64_t>low) % MILLISECOND:
                 return False
     return True
@@ -58,57 +66,78 @@ cdef inline void _put(char* place, uint32_t word) noexcept nogil:
     memcpy(place, &word, 4)
 
 
-def shorten(const int64_t[::1] steps, const int64_t[::1] wall_ns, const double[::1] values):
+def shorten(
+    const int64_t[::1] steps,
+    const int64_t[::1] wall_ns,
+    const double[::1] values,
+    Py_ssize_t chunk,
+):
     """Packs columns of at least one point, each in the shorter form if it loses nothing.
+
+    Args:
+        steps: A word a point.
+        wall_ns: The same.
+        values: The same.
+        chunk: After how many points steps and wall times may begin again; at least 1.
 
     Returns:
         The forms of steps, wall times and values; the smallest step and wall time, 0 for a whole
         column; and the columns' bytes.
     """
-    cdef Py_ssize_t count = steps.shape[0], i
+    cdef Py_ssize_t count = steps.shape[0], i, step_words, wall_words
     cdef int64_t first_step = 0, first_wall = 0
     cdef bint short_steps, short_walls, single
     cdef float value
     with nogil:
-        short_steps = _fits(steps, 1, &first_step)
-        short_walls = _fits(wall_ns, MILLISECOND, &first_wall)
+        step_words = _period(steps, chunk)
+        wall_words = _period(wall_ns, chunk)
+        short_steps = _fits(steps, step_words, 1, &first_step)
+        short_walls = _fits(wall_ns, wall_words, MILLISECOND, &first_wall)
         single = _single(values)
     content = PyBytes_FromStringAndSize(
-        NULL, count * (24 - 4 * (<int>short_steps + <int>short_walls + <int>single))
+        NULL,
+        step_words * (4 if short_steps else 8)
+        + wall_words * (4 if short_walls else 8)
+        + count * (4 if single else 8),
     )
     cdef char* at = PyBytes_AS_STRING(content)
     if short_steps:
-        for i in range(count):
+        for i in range(step_words):
             _put(at + 4 * i, <uint32_t>(<uint64_t>steps[i] - <uint64_t>first_step))
-        at += 4 * count
+        at += 4 * step_words
     else:
         first_step = 0
-        memcpy(at, &steps[0], 8 * count)
-        at += 8 * count
+        memcpy(at, &steps[0], 8 * step_words)
+        at += 8 * step_words
     if short_walls:
-        for i in range(count):
+        for i in range(wall_words):
             _put(
                 at + 4 * i,
                 <uint32_t>((<uint64_t>wall_ns[i] - <uint64_t>first_wall) / MILLISECOND),
             )
-        at += 4 * count
+        at += 4 * wall_words
     else:
         first_wall = 0
-        memcpy(at, &wall_ns[0], 8 * count)
-        at += 8 * count
+        memcpy(at, &wall_ns[0], 8 * wall_words)
+        at += 8 * wall_words
     if single:
         for i in range(count):
             value = <float>values[i]
             memcpy(at + 4 * i, &value, 4)
     else:
         memcpy(at, &values[0], 8 * count)
-    return (short_steps, short_walls, single), (first_step, first_wall), content
+    forms = (
+        <int>short_steps | (REPEATED if step_words < count else 0),
+        <int>short_walls | (REPEATED if wall_words < count else 0),
+        <int>single,
+    )
+    return forms, (first_step, first_wall), content
 
 
 cdef inline int64_t _word(const char* column, Py_ssize_t i, int form) noexcept nogil:
     cdef int64_t word
     cdef uint32_t part
-    if form == SHORT:
+    if form & SHORT:
         memcpy(&part, column + 4 * i, 4)
         return part
     memcpy(&word, column + 8 * i, 8)
@@ -118,7 +147,7 @@ cdef inline int64_t _word(const char* column, Py_ssize_t i, int form) noexcept n
 cdef inline double _value(const char* column, Py_ssize_t i, int form) noexcept nogil:
     cdef double value
     cdef float part
-    if form == SHORT:
+    if form & SHORT:
         memcpy(&part, column + 4 * i, 4)
         return part
     memcpy(&value, column + 8 * i, 8)
@@ -174,7 +203,7 @@ def gather(list rows not None, wanted):
     Raises:
         ValueError: If a row's counts do not add up; its `seq` is the argument.
     """
-    cdef Py_ssize_t head, chunk, chunks, total, i, place, slot, point
+    cdef Py_ssize_t head, chunk, chunks, total, i, place, slot, point, step_words, wall_words, each
     cdef int64_t count, first_step, first_wall, step, wall, sequence, newest, growing, before
     cdef int step_form, wall_form, value_form
     cdef bytes payload
@@ -183,6 +212,9 @@ def gather(list rows not None, wanted):
     cdef const char* step_column
     cdef const char* wall_column
     cdef const char* value_column
+    cdef const char* chunk_steps
+    cdef const char* chunk_walls
+    cdef const char* chunk_values
     cdef double value, low, high
     cdef _Layout layout = None
     cdef dict slots = {}
@@ -198,9 +230,11 @@ def gather(list rows not None, wanted):
                 sizes = np.append(sizes, np.zeros(len(slots), np.int64))
                 size_of = sizes
         layouts.append(layout)
+        step_form, wall_form, _ = row.forms
+        each = total // chunks if (step_form | wall_form) & REPEATED else 0
         for chunk in range(chunks):
             memcpy(&count, data + 8 * (chunks + chunk), 8)
-            if count < 1 or count > total:
+            if count < 1 or count > total or (each and count != each):
                 raise ValueError(row.seq)
             total -= count
             if layout.slots[chunk] >= 0:
@@ -237,10 +271,12 @@ def gather(list rows not None, wanted):
         step_form, wall_form, value_form = row.forms
         first_step, first_wall, sequence = row.first_step, row.first_wall, row.seq
         data = PyBytes_AS_STRING(payload)
+        step_words = total // chunks if step_form & REPEATED else total
+        wall_words = total // chunks if wall_form & REPEATED else total
         step_column = data + head
-        wall_column = step_column + total * (4 if step_form == SHORT else 8)
-        value_column = wall_column + total * (4 if wall_form == SHORT else 8)
-        if step_form != SHORT:
+        wall_column = step_column + step_words * (4 if step_form & SHORT else 8)
+        value_column = wall_column + wall_words * (4 if wall_form & SHORT else 8)
+        if not step_form & SHORT:
             first_step = 0
         data += head - 16 * chunks
         layout = layouts[number]
@@ -256,12 +292,18 @@ def gather(list rows not None, wanted):
             # In locals: the compiler can't know that the columns lie elsewhere.
             low, high, newest, growing = limits[0, slot], limits[1, slot], last[0, slot], last[2, slot]
             before = 0 if fresh else words[0, place - 1]
-            for i in range(point, point + count):
-                step = <int64_t>(<uint64_t>_word(step_column, i, step_form) + <uint64_t>first_step)
-                wall = _word(wall_column, i, wall_form)
-                if wall_form == SHORT:
+            chunk_steps, chunk_walls = step_column, wall_column
+            if not step_form & REPEATED:
+                chunk_steps += point * (4 if step_form & SHORT else 8)
+            if not wall_form & REPEATED:
+                chunk_walls += point * (4 if wall_form & SHORT else 8)
+            chunk_values = value_column + point * (4 if value_form & SHORT else 8)
+            for i in range(count):
+                step = <int64_t>(<uint64_t>_word(chunk_steps, i, step_form) + <uint64_t>first_step)
+                wall = _word(chunk_walls, i, wall_form)
+                if wall_form & SHORT:
                     wall = <int64_t>(<uint64_t>wall * MILLISECOND + <uint64_t>first_wall)
-                value = _value(value_column, i, value_form)
+                value = _value(chunk_values, i, value_form)
                 if not fresh and step <= before:
                     growing = 0
                 fresh = False

@@ -11,9 +11,20 @@ import numpy as np
 
 from tensordeck.store.contract import Floats, Ints
 
-__all__ = ["MILLISECOND", "SHORT", "WHOLE", "Gathered", "Row", "Shortened", "gather", "shorten"]
+__all__ = [
+    "MILLISECOND",
+    "REPEATED",
+    "SHORT",
+    "WHOLE",
+    "Gathered",
+    "Row",
+    "Shortened",
+    "gather",
+    "shorten",
+]
 
-WHOLE, SHORT = range(2)
+WHOLE, SHORT, REPEATED = range(3)
+"""A column's form is one of the first two, with `REPEATED` in addition where that is so."""
 MILLISECOND: Final = 1_000_000
 
 Shortened = tuple[tuple[int, int, int], tuple[int, int], bytes]
@@ -35,7 +46,8 @@ class Row(NamedTuple):
         payload: Its bytes, without the checksum.
         chunks: How many chunks it has.
         points: How many points all of them have.
-        forms: Of steps, of wall times, of values: `WHOLE` or `SHORT`.
+        forms: Of steps, of wall times, of values; only of the first two may be `REPEATED`, and if
+            one is, the points are a multiple of the chunks.
         first_step: What is added to each step of a `SHORT` column.
         first_wall: The same of wall times.
         columns_at: Where the columns begin.
@@ -51,15 +63,21 @@ class Row(NamedTuple):
     columns_at: int
 
 
-def shorten(steps: Ints, wall_ns: Ints, values: Floats) -> Shortened:
+def shorten(steps: Ints, wall_ns: Ints, values: Floats, chunk: int) -> Shortened:
     """Packs columns of at least one point, each in the shorter form if it loses nothing.
+
+    Args:
+        steps: A word a point.
+        wall_ns: The same.
+        values: The same.
+        chunk: After how many points steps and wall times may begin again; at most all.
 
     Returns:
         The forms of steps, wall times and values; the smallest step and wall time, 0 for a whole
         column; and the columns' bytes.
     """
-    step_form, first_step, packed_steps = _offsets(steps, 1)
-    wall_form, first_wall, packed_walls = _offsets(wall_ns, MILLISECOND)
+    step_form, first_step, packed_steps = _offsets(steps, 1, chunk)
+    wall_form, first_wall, packed_walls = _offsets(wall_ns, MILLISECOND, chunk)
     with np.errstate(all="ignore"):
         singles = values.astype(np.float32)
         exact = (singles.astype(np.float64).view(np.int64) == values.view(np.int64)).all()
@@ -70,14 +88,17 @@ def shorten(steps: Ints, wall_ns: Ints, values: Floats) -> Shortened:
     )
 
 
-def _offsets(words: Ints, unit: int) -> tuple[int, int, bytes]:
+def _offsets(words: Ints, unit: int, chunk: int) -> tuple[int, int, bytes]:
     """Returns a column's form, its smallest word, and its bytes."""
+    repeated = WHOLE
+    if chunk < len(words) and (words[chunk:] == words[:-chunk]).all():
+        repeated, words = REPEATED, words[:chunk]
     smallest = int(words.min())
     if int(words.max()) - smallest < unit * 2**32:
         offsets = words - smallest
         if unit == 1 or not (offsets % unit).any():
-            return SHORT, smallest, (offsets // unit).astype(np.uint32).tobytes()
-    return WHOLE, 0, words.tobytes()
+            return repeated | SHORT, smallest, (offsets // unit).astype(np.uint32).tobytes()
+    return repeated, 0, words.tobytes()
 
 
 def gather(rows: list[Row], wanted: AbstractSet[int] | None) -> Gathered:
@@ -138,15 +159,16 @@ def _columns(row: Row, wanted: Ints | None) -> _Part | None:
     chosen = None if wanted is None else np.isin(series, wanted)
     if not row.chunks or (chosen is not None and not chosen.any()):
         return None
-    widths = [4 if form == SHORT else 8 for form in row.forms]
-    steps = _column(payload, at, total, row.forms[0])
-    wall_ns = _column(payload, at + total * widths[0], total, row.forms[1])
-    if row.forms[0] == SHORT:
+    if any(form & REPEATED for form in row.forms) and (counts != counts[0]).any():
+        raise ValueError(row.seq)
+    steps, at = _column(row, at, row.forms[0])
+    wall_ns, at = _column(row, at, row.forms[1])
+    if row.forms[0] & SHORT:
         steps = steps + row.first_step
-    if row.forms[1] == SHORT:
+    if row.forms[1] & SHORT:
         wall_ns = wall_ns * MILLISECOND + row.first_wall
-    kind = np.float32 if row.forms[2] == SHORT else np.float64
-    values = np.frombuffer(payload, kind, total, len(payload) - total * widths[2])
+    kind = np.float32 if row.forms[2] & SHORT else np.float64
+    values = np.frombuffer(payload, kind, total, at)
     if chosen is not None and not chosen.all():
         points = np.repeat(chosen, counts)
         steps, wall_ns, values = steps[points], wall_ns[points], values[points]
@@ -155,7 +177,9 @@ def _columns(row: Row, wanted: Ints | None) -> _Part | None:
     return series, counts, sequence, steps, wall_ns, values.astype(np.float64, copy=False)
 
 
-def _column(payload: bytes, at: int, total: int, form: int) -> Ints:
-    if form == SHORT:
-        return np.frombuffer(payload, np.uint32, total, at).astype(np.int64)
-    return np.frombuffer(payload, np.int64, total, at)
+def _column(row: Row, at: int, form: int) -> tuple[Ints, int]:
+    """A column of whole numbers that begins at a place, a word a point, and where it ends."""
+    each = row.points // row.chunks if form & REPEATED else row.points
+    kind, width = (np.uint32, 4) if form & SHORT else (np.int64, 8)
+    words: Ints = np.frombuffer(row.payload, kind, each, at).astype(np.int64, copy=False)
+    return np.tile(words, row.chunks) if form & REPEATED else words, at + each * width
