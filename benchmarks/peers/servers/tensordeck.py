@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,10 @@ class TensordeckSession(Session):
         return [self._postgres] if self._postgres else []
 
     def settle(self) -> None:
-        """Waits until the journal is folded."""
-        while self._ask("SELECT count(*) FROM journal"):
-            time.sleep(0.2)
+        """Waits until the journal is folded, over one connection: each costs PostgreSQL 10 ms."""
+        with self._connected() as ask:
+            while ask("SELECT count(*) FROM journal"):
+                time.sleep(0.2)
 
     def bytes_on_disk(self) -> int:
         if self._url:
@@ -113,12 +114,20 @@ class TensordeckSession(Session):
         return pages + blocks(self._data[0] / "blobs")
 
     def _ask(self, query: str) -> int:
+        with self._connected() as ask:
+            return ask(query)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Callable[[str], int]]:
+        """Yields what answers a query with one number."""
+        connection: sqlite3.Connection | psycopg.Connection[Any]
         if self._url:
-            with psycopg.connect(self._url) as connection:
-                return int(connection.execute(query).fetchone()[0])
-        file = f"file:{self._data[0] / 'tensordeck.db'}?mode=ro"
-        with contextlib.closing(sqlite3.connect(file, uri=True, timeout=30)) as connection:
-            return int(connection.execute(query).fetchone()[0])
+            connection = psycopg.connect(self._url, autocommit=True)
+        else:
+            file = f"file:{self._data[0] / 'tensordeck.db'}?mode=ro"
+            connection = sqlite3.connect(file, uri=True, timeout=30)
+        with contextlib.closing(connection):
+            yield lambda query: int(connection.execute(query).fetchone()[0])
 
     def kill(self) -> None:
         while self._trees:
