@@ -102,4 +102,5 @@ def test_only_designed_errors_come_out(api, existing, method: Method, data):
     with contextlib.suppress(*DESIGNED):
         reply = handler(request.SerializeToString() if method.raw else request, api.context)
         for message in reply if method.streaming else [reply]:
-            protos.to_json(message)
+            encoded = isinstance(message, protos.Encoded)
+            protos.to_json(message.message() if encoded else message)
