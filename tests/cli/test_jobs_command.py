@@ -60,6 +60,13 @@ class Jobs:
         job = {"displayName": name, "jobSpec": {"workerPoolSpecs": [pool, *more], **spec}}
         return self.call("POST", f"{PLACE}/customJobs", job)["name"].rpartition("/")[2]
 
+    def reaches(self, number: str, state: str) -> None:
+        """Polls, as the client does, until the job is in a state; fails if it never is."""
+        deadline = time.monotonic() + 60
+        while (found := self.call("GET", f"{PLACE}/customJobs/{number}")["state"]) != state:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
 
 @pytest.fixture
 def jobs(server) -> Jobs:
@@ -213,7 +220,8 @@ def test_ctrl_c_leaves_a_job_running_and_cancel_ends_it(cli, jobs, server):
     told = following.communicate(timeout=60)[1]
     assert following.returncode == 130
     assert f"The job goes on; `tensordeck jobs cancel {number}` ends it." in told
-    assert jobs.call("GET", f"{PLACE}/customJobs/{number}")["state"] == "JOB_STATE_RUNNING"
+    # What the program prints is often here before its state, which is polled.
+    jobs.reaches(number, "JOB_STATE_RUNNING")
 
     status, told, _ = cli("cancel", number)
     assert (status, told.startswith(f"Job {number} is being cancelled.")) == (0, True)
