@@ -49,7 +49,7 @@ bench: $(VENV)/.test-all ## The benchmarks, one after the other (several minutes
 	$(BIN)/python benchmarks/experiments.py
 	$(BIN)/python benchmarks/scale.py
 
-bench-peers: $(VENV)/.test-all ## Tensordeck beside MLflow, trackio, Aim and TensorBoard: writes docs/benchmarks.md (12 minutes)
+bench-peers: $(VENV)/.test-all ## Tensordeck beside MLflow, trackio, Aim and TensorBoard: writes docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 format: $(VENV)/.test ## Format the code

@@ -49,6 +49,14 @@ def _unit(text: str, digits: int = 0) -> Callable[[float], str]:
 
 ROWS = (
     Row("(a) fastest path in, points/s", "batch_write", "points_per_s", _count, True),
+    Row("(a) sustained, points/s", "sustained_write", "points_per_s", _count, True),
+    Row(
+        "(a) sustained, processor time a million points, database included",
+        "sustained_write",
+        "cpu_s_per_million",
+        _unit("s", 2),
+        False,
+    ),
     Row("(b) one call a step, points/s", "step_write", "points_per_s", _count, True),
     Row("(c) one long series in, points/s", "long_series", "write_points_per_s", _count, True),
     Row("(c) read whole", "long_series", "whole_ms", _unit("ms", 1), False),
@@ -156,8 +164,14 @@ def _targets(results: Results) -> str:
             lambda v: not v,
         ),
         (
-            "points a second of processor time on PostgreSQL with 2 servers, of SQLite's",
-            _per_core(results),
+            "points a second of processor time on two servers with PostgreSQL, of SQLite's",
+            _per_core(results, "sustained_write"),
+            "at least 0.7",
+            lambda v: v >= 0.7,
+        ),
+        (
+            "the same in (a) alone, with connecting, making the runs and waiting for the folder",
+            _per_core(results, "batch_write"),
             "at least 0.7",
             lambda v: v >= 0.7,
         ),
@@ -183,14 +197,17 @@ def _over_reference(results: Results) -> float | None:
     return ours / reference if ours and reference else None
 
 
-def _per_core(results: Results) -> float | None:
-    """Points a second of server's processor time on two servers, database counted, to embedded."""
+def _per_core(results: Results, workload: str) -> float | None:
+    """Points a second of server's processor time on two servers, database counted, to embedded.
+
+    Of the sums over all rounds: a noisy one counts by what it took.
+    """
 
     def rate(peer: str) -> float | None:
         found = [
             record["figures"]
             for record in results.records
-            if (record["peer"], record["workload"]) == (peer, "batch_write")
+            if (record["peer"], record["workload"]) == (peer, workload)
             and "server_cpu_s" in record["figures"]
         ]
         used = sum(f["server_cpu_s"] + f["database_cpu_s"] for f in found)
@@ -212,7 +229,8 @@ def _conditions(results: Results) -> str:
     )
     workloads = (
         f"(a) {scale.clients} runs × {scale.series} scalars × {scale.steps} steps, a process a "
-        f"run. (b) the same with {scale.single_steps} steps, a call each. "
+        f"run; sustained: the same with {scale.sustained_steps:,} steps, Tensordeck's databases "
+        f"alone. (b) the same with {scale.single_steps} steps, a call each. "
         f"(c) {scale.long_steps:,} steps of one scalar. (d) one scalar of {scale.board_runs} runs "
         f"× {scale.steps} steps, as each one's page asks. (g) {scale.kills} kills of the server's "
         "whole process tree while four clients write. "

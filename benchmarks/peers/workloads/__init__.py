@@ -8,6 +8,7 @@ from benchmarks.peers.workloads import (
     sampled_read,
     start,
     step_write,
+    sustained_write,
 )
 from benchmarks.peers.workloads.workload import Workload
 
@@ -20,6 +21,7 @@ WORKLOADS: dict[str, Workload] = {
         board.Board(),
         long_series.LongSeries(),
         sampled_read.SampledRead(),
+        sustained_write.SustainedWrite(),
         kill.Kill(),
     )
 }
