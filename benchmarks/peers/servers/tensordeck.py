@@ -173,8 +173,9 @@ class OnPostgresql(Peer):
         return TensordeckSession(folder, self.servers, self._postgres.make_database(), self._pid())
 
     def _pid(self) -> int:
-        """The database server's process, which a connection's is a child of."""
-        return psutil.Process(int(self._ask("SELECT pg_backend_pid()"))).ppid()
+        """The database server's process, which a connection's is a child of while it is open."""
+        with psycopg.connect(self._postgres.url("postgres")) as connection:
+            return psutil.Process(connection.info.backend_pid).ppid()
 
     def _ask(self, query: str) -> Any:
         with psycopg.connect(self._postgres.url("postgres")) as connection:
